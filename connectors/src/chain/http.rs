@@ -1,0 +1,191 @@
+//! One JSON-RPC request over HTTP. Guarantee: it ends within the time limit, reads no more than the size limit, and no
+//! error shows the node's URL (which often holds an API key). The transport of alloy is not used here because it
+//! reads answers of any size and copies them into its errors.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use reqwest::Response;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use url::Url;
+
+/// JSON-RPC's code for a method that the node does not have.
+pub const METHOD_NOT_FOUND: i64 = -32601;
+
+/// How much of a node's own words an error repeats, in characters.
+const EXCERPT: usize = 200;
+
+/// Why a JSON-RPC request has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The request could not be sent or its answer not be received.
+    #[error("the request did not get through")]
+    Transport(#[source] reqwest::Error),
+    /// Nothing complete came in time.
+    #[error("no answer within {} ms", limit.as_millis())]
+    Timeout {
+        /// The configured limit.
+        limit: Duration,
+    },
+    /// An HTTP status other than success, without a JSON-RPC error in its body.
+    #[error("HTTP status {status}: {excerpt}")]
+    Status {
+        /// The status.
+        status: u16,
+        /// The beginning of the body.
+        excerpt: String,
+    },
+    /// The answer is longer than the limit.
+    #[error("the answer is longer than {limit} bytes")]
+    TooLarge {
+        /// The configured limit.
+        limit: usize,
+    },
+    /// The answer is not the JSON-RPC of what was asked for.
+    #[error("the answer cannot be read")]
+    Unreadable(#[source] serde_json::Error),
+    /// The answer belongs to another request.
+    #[error("the answer is to another request")]
+    OtherRequest,
+    /// The node refuses, in JSON-RPC's way.
+    #[error("error {code}: {message}")]
+    Rpc {
+        /// JSON-RPC error code.
+        code: i64,
+        /// The beginning of the node's message.
+        message: String,
+    },
+}
+
+impl HttpError {
+    /// True when the same request may succeed soon: rate limits, overload, a broken connection, no answer in time.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Transport(_) | Self::Timeout { .. } | Self::OtherRequest | Self::Unreadable(_) => true,
+            Self::Status { status, .. } => *status == 408 || *status == 429 || *status >= 500,
+            Self::Rpc { code, .. } => !matches!(code, -32700 | -32602..=-32600),
+            Self::TooLarge { .. } => false,
+        }
+    }
+
+    /// True when the node says that it does not have the method.
+    pub fn is_method_not_found(&self) -> bool {
+        matches!(self, Self::Rpc { code: METHOD_NOT_FOUND, .. })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(bound = "T: DeserializeOwned")]
+struct Envelope<T> {
+    id: Option<u64>,
+    #[serde(default = "Option::default")]
+    result: Option<T>,
+    error: Option<ErrorObject>,
+}
+
+#[derive(Deserialize)]
+struct ErrorObject {
+    code: i64,
+    #[serde(default)]
+    message: String,
+}
+
+/// A JSON-RPC endpoint.
+#[derive(Debug)]
+pub struct Endpoint {
+    client: reqwest::Client,
+    url: Url,
+    timeout: Duration,
+    limit: usize,
+    next_id: AtomicU64,
+}
+
+impl Endpoint {
+    /// An endpoint that shares the client's connections. `timeout` covers a whole request, `limit` is in bytes.
+    pub fn new(client: reqwest::Client, url: Url, timeout: Duration, limit: usize) -> Self {
+        Self { client, url, timeout, limit, next_id: AtomicU64::new(1) }
+    }
+
+    /// Calls a method; a `null` result is `None`.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: &Value,
+    ) -> Result<Option<T>, HttpError> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let request = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        let exchange = tokio::time::timeout(self.timeout, self.exchange(&request));
+        let (status, body) = exchange.await.map_err(|_| HttpError::Timeout { limit: self.timeout })??;
+        read_envelope(status, &body, id)
+    }
+
+    async fn exchange(&self, request: &Value) -> Result<(u16, Vec<u8>), HttpError> {
+        let transport = |error: reqwest::Error| HttpError::Transport(error.without_url());
+        let response = self.client.post(self.url.clone()).json(request).send().await.map_err(transport)?;
+        let status = response.status().as_u16();
+        let body = self.read_body(response).await?;
+        Ok((status, body))
+    }
+
+    async fn read_body(&self, mut response: Response) -> Result<Vec<u8>, HttpError> {
+        let mut body = Vec::new();
+        let transport = |error: reqwest::Error| HttpError::Transport(error.without_url());
+        while let Some(chunk) = response.chunk().await.map_err(transport)? {
+            if body.len().saturating_add(chunk.len()) > self.limit {
+                return Err(HttpError::TooLarge { limit: self.limit });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}
+
+fn read_envelope<T: DeserializeOwned>(status: u16, body: &[u8], id: u64) -> Result<Option<T>, HttpError> {
+    let envelope: Result<Envelope<T>, _> = serde_json::from_slice(body);
+    let success = (200..300).contains(&status);
+    match envelope {
+        Ok(Envelope { error: Some(error), .. }) => {
+            Err(HttpError::Rpc { code: error.code, message: excerpt(&error.message) })
+        }
+        _ if !success => {
+            Err(HttpError::Status { status, excerpt: excerpt(&String::from_utf8_lossy(body)) })
+        }
+        Ok(envelope) if envelope.id != Some(id) => Err(HttpError::OtherRequest),
+        Ok(envelope) => Ok(envelope.result),
+        Err(error) => Err(HttpError::Unreadable(error)),
+    }
+}
+
+fn excerpt(text: &str) -> String {
+    text.chars().take(EXCERPT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HttpError, read_envelope};
+
+    #[test]
+    fn an_error_object_wins_over_the_http_status() {
+        let body = br#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no such method"}}"#;
+        let error = read_envelope::<u64>(400, body, 1).unwrap_err();
+        assert!(error.is_method_not_found() && !error.is_retryable(), "{error}");
+    }
+
+    #[test]
+    fn an_answer_to_another_request_is_refused() {
+        let body = br#"{"jsonrpc":"2.0","id":2,"result":7}"#;
+        assert!(matches!(read_envelope::<u64>(200, body, 1), Err(HttpError::OtherRequest)));
+        assert!(matches!(read_envelope::<u64>(200, body, 2), Ok(Some(7))));
+    }
+
+    #[test]
+    fn rate_limits_and_overload_may_be_retried_and_a_refused_key_may_not() {
+        let retryable = |status| read_envelope::<u64>(status, b"slow down", 1).unwrap_err().is_retryable();
+        assert_eq!([429, 503, 401, 404].map(retryable), [true, true, false, false]);
+    }
+}

@@ -1,0 +1,39 @@
+//! The chain connector: observes an EVM chain through ordinary nodes over JSON-RPC and says what it learned as a stream
+//! of [`Observation`]s. It promises that every block it hands on was recomputed from what the node sent
+//! ([`verify()`]), that each links to one handed on before, and that none is left out ([`Follower`]); a node that fails, lags or
+//! lies costs time, never truth ([`pool`]). It has no cursor of its own: the log says where it resumes ([`Resume`]).
+//!
+//! | file | what |
+//! |---|---|
+//! | `answer`, `refusal`, `receipt_root`, `transactions`, `state_sync`, `transfers`, `verify` | is an answer believed, and what does it say (pure) |
+//! | `follower`, `tree` | what to ask next and what to observe (pure) |
+//! | `http`, `rpc`, `health`, `pool` | the nodes |
+//! | `config`, `status`, `connector` | settings, what the operator sees, the loop |
+
+pub mod answer;
+pub mod config;
+pub mod connector;
+pub mod follower;
+pub mod health;
+pub mod http;
+pub mod pool;
+mod receipt_root;
+pub mod refusal;
+pub mod rpc;
+mod state_sync;
+pub mod status;
+mod transactions;
+pub mod transfers;
+mod tree;
+pub mod types;
+pub mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{ChainConfig, ChainSettings, ConfigError, Finality, NodeUrl, TokenConfig, Transactions};
+pub use connector::{RunError, run};
+pub use follower::{Follower, Resume};
+pub use status::{ChainState, ChainStatus, NodeStatus};
+pub use types::{BlockId, BlockRef, Erc20Transfer, ForkBelowFinality, Observation, VerifiedBlock};
+pub use verify::{verify, verify_json};

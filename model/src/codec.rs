@@ -1,0 +1,226 @@
+//! Avro single-object encoding (Avro specification, "Single object encoding"): `C3 01`, the CRC-64-AVRO fingerprint of
+//! the writer's schema, the body. Any record can be decoded from the published schemas alone, with any Avro library.
+//!
+//! Every version in `schemas/avro/` and `schemas/avro/history/` can be read; the current one is written.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use apache_avro::{
+    Schema,
+    headers::{HeaderBuilder, RabinFingerprintHeader},
+    reader::datum::GenericDatumReader,
+    writer::datum::GenericDatumWriter,
+};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    bytes::LineageHash,
+    message::{Decode, Encode, Message, Record},
+    meta::Source,
+};
+
+include!(concat!(env!("OUT_DIR"), "/schemas.rs"));
+
+/// Bytes before the body: the marker and the fingerprint.
+const HEADER: usize = 10;
+/// The union branch `null` of `meta.source`, the first byte of the body of a record without lineage.
+const NO_SOURCE: u8 = 0x00;
+/// The union branch of a present `meta.source`.
+const SOME_SOURCE: u8 = 0x02;
+
+/// A record that cannot be encoded or decoded.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// The bytes do not begin as a single object.
+    #[error("not an Avro single object: it must begin with C3 01 and a fingerprint")]
+    NotSingleObject,
+    /// No schema of ours has this fingerprint.
+    #[error("no known schema has the fingerprint {}", hex::encode(.0))]
+    UnknownSchema([u8; 8]),
+    /// The body does not fit the schema it names.
+    #[error("cannot decode a {name}")]
+    Decode {
+        /// The record type.
+        name: &'static str,
+        /// Why.
+        #[source]
+        cause: Box<apache_avro::Error>,
+    },
+    /// The record does not fit its schema.
+    #[error("cannot encode a {name}")]
+    Encode {
+        /// The record type.
+        name: &'static str,
+        /// Why.
+        #[source]
+        cause: Box<apache_avro::Error>,
+    },
+    /// There are bytes after the end of the record.
+    #[error("{count} bytes after the end of a {name}")]
+    Trailing {
+        /// The record type.
+        name: &'static str,
+        /// How many.
+        count: usize,
+    },
+    /// A schema file of this build cannot be used; the schema tests find this before a release does.
+    #[error("the embedded schema of {0} cannot be used")]
+    Schema(&'static str),
+    /// Lineage can be stamped only on a record that has none yet.
+    #[error("the record already has a source")]
+    AlreadyStamped,
+}
+
+struct Writer {
+    header: [u8; HEADER],
+    datum: GenericDatumWriter<'static>,
+}
+
+struct Reader {
+    name: &'static str,
+    datum: GenericDatumReader<'static>,
+}
+
+struct Codecs {
+    writers: BTreeMap<&'static str, Writer>,
+    readers: BTreeMap<[u8; 8], Reader>,
+}
+
+static CODECS: LazyLock<Codecs> = LazyLock::new(Codecs::load);
+
+impl Codecs {
+    /// Leaks each parsed schema once: they live as long as the process, and the datum types borrow them.
+    fn load() -> Self {
+        let mut codecs = Self { writers: BTreeMap::new(), readers: BTreeMap::new() };
+        for (stem, text) in HISTORY.iter().chain(CURRENT) {
+            // A file that does not parse is left out; using it is then the error `Schema`.
+            let Ok(schema) = Schema::parse_str(text) else { continue };
+            codecs.add(stem.split('.').next().unwrap_or(stem), Box::leak(Box::new(schema)));
+        }
+        codecs
+    }
+
+    fn add(&mut self, name: &'static str, schema: &'static Schema) {
+        let header = header_of(schema);
+        let reader = GenericDatumReader::builder(schema).human_readable(false).build();
+        // `validate` would walk each value a second time; the serializer already follows the schema.
+        let writer = GenericDatumWriter::builder(schema).human_readable(false).validate(false).build();
+        if let (Ok(reader), Ok(writer)) = (reader, writer) {
+            let mut fingerprint = [0; 8];
+            fingerprint.copy_from_slice(&header[2..]);
+            self.readers.insert(fingerprint, Reader { name, datum: reader });
+            self.writers.insert(name, Writer { header, datum: writer });
+        }
+    }
+}
+
+fn header_of(schema: &Schema) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    header.copy_from_slice(&RabinFingerprintHeader::from_schema(schema).build_header());
+    header
+}
+
+struct Encoder(Vec<u8>);
+
+impl Encode for Encoder {
+    type Error = CodecError;
+
+    fn encode<R: Record>(&mut self, record: &R) -> Result<(), CodecError> {
+        let writer = CODECS.writers.get(R::NAME).ok_or(CodecError::Schema(R::NAME))?;
+        self.0.extend_from_slice(&writer.header);
+        let written = writer.datum.write_ser(&mut self.0, record);
+        written.map(|_| ()).map_err(|cause| CodecError::Encode { name: R::NAME, cause: Box::new(cause) })
+    }
+}
+
+struct Decoder<'a> {
+    reader: &'static Reader,
+    body: &'a [u8],
+}
+
+impl Decode for Decoder<'_> {
+    type Error = CodecError;
+
+    fn decode<R: Record>(mut self) -> Result<R, CodecError> {
+        let record = self.reader.datum.read_deser(&mut self.body);
+        let record = record.map_err(|cause| CodecError::Decode { name: R::NAME, cause: Box::new(cause) })?;
+        match self.body.len() {
+            0 => Ok(record),
+            count => Err(CodecError::Trailing { name: R::NAME, count }),
+        }
+    }
+}
+
+/// Encodes a record with its type's current schema.
+pub fn encode(message: &Message) -> Result<Vec<u8>, CodecError> {
+    let mut encoder = Encoder(Vec::with_capacity(512));
+    message.encode_with(&mut encoder)?;
+    Ok(encoder.0)
+}
+
+/// Decodes a record written with any version of any of our schemas.
+pub fn decode(bytes: &[u8]) -> Result<Message, CodecError> {
+    let (header, body) = bytes.split_at_checked(HEADER).ok_or(CodecError::NotSingleObject)?;
+    let fingerprint = header.strip_prefix(&[0xC3, 0x01]).ok_or(CodecError::NotSingleObject)?;
+    let fingerprint: [u8; 8] = fingerprint.try_into().map_err(|_| CodecError::NotSingleObject)?;
+    let reader = CODECS.readers.get(&fingerprint).ok_or(CodecError::UnknownSchema(fingerprint))?;
+    let decoded = Message::decode_with(reader.name, Decoder { reader, body });
+    decoded.unwrap_or(Err(CodecError::UnknownSchema(fingerprint)))
+}
+
+/// The running hash after one more output: over the hash before it, its number, and the record without lineage.
+pub fn extend_chain(before: LineageHash, seq: u64, unstamped: &[u8]) -> LineageHash {
+    let digest = Sha256::new().chain_update(before.as_bytes()).chain_update(seq.to_be_bytes()).chain_update(unstamped);
+    let digest: [u8; 32] = digest.finalize().into();
+    let mut chain = [0; 16];
+    chain.copy_from_slice(&digest[..16]);
+    LineageHash::new(chain)
+}
+
+/// Puts lineage into an encoded record that has none.
+///
+/// `meta.source` is the first field of the first field of every record, so its bytes are the first of the body; this
+/// spares a second encoding of each output (the running hash is over the record without its lineage).
+pub fn stamp(unstamped: &[u8], source: &Source) -> Result<Vec<u8>, CodecError> {
+    let (header, body) = unstamped.split_at_checked(HEADER).ok_or(CodecError::NotSingleObject)?;
+    let rest = body.strip_prefix(&[NO_SOURCE]).ok_or(CodecError::AlreadyStamped)?;
+    let mut stamped = Vec::with_capacity(unstamped.len() + source.task.len() + 32);
+    stamped.extend_from_slice(header);
+    stamped.push(SOME_SOURCE);
+    push_long(&mut stamped, source.task.len() as u64);
+    stamped.extend_from_slice(source.task.as_bytes());
+    push_long(&mut stamped, source.seq);
+    stamped.extend_from_slice(source.chain.as_bytes());
+    stamped.extend_from_slice(rest);
+    Ok(stamped)
+}
+
+/// Takes lineage out again, which gives what [`extend_chain`] hashed.
+pub fn unstamp(stamped: &[u8], source: &Source) -> Result<Vec<u8>, CodecError> {
+    let probe = stamp(&[&stamped[..HEADER.min(stamped.len())], &[NO_SOURCE][..]].concat(), source)?;
+    let rest = stamped.strip_prefix(probe.as_slice()).ok_or(CodecError::NotSingleObject)?;
+    Ok([&stamped[..HEADER], &[NO_SOURCE], rest].concat())
+}
+
+/// Avro's variable-length zig-zag coding of a non-negative `long`.
+fn push_long(out: &mut Vec<u8>, value: u64) {
+    let mut rest = value << 1;
+    while rest >= 0x80 {
+        out.push((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push((rest & 0x7f) as u8);
+}
+
+/// The schema files of this build: (record type, text), for those who publish or compare them.
+pub fn current_schemas() -> &'static [(&'static str, &'static str)] {
+    CURRENT
+}
+
+/// Past versions: (`Name.version`, text).
+pub fn past_schemas() -> &'static [(&'static str, &'static str)] {
+    HISTORY
+}
+
+#[cfg(test)]
+mod tests;

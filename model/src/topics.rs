@@ -1,0 +1,100 @@
+//! The topics: their names, what partitions them, how long they are kept.
+
+use crate::position::TopicName;
+
+/// Partitions of a topic that is not said to have one: logical shards, the unit of scale.
+pub const SHARDS: u16 = 16;
+
+/// How long a topic's records are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// For ever: inboxes, from which everything else can be made again.
+    Forever,
+    /// As long as the operator's retention says: what can be made again, or is also in a sink.
+    Retention,
+}
+
+/// One topic of the design.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TopicDef {
+    /// Its name.
+    pub name: &'static str,
+    /// Its number of partitions, fixed for ever.
+    pub partitions: u16,
+    /// How long its records are kept.
+    pub keep: Keep,
+    /// What the records' key is, in words.
+    pub key: &'static str,
+    /// Whether downstream applications may rely on it.
+    pub public: bool,
+}
+
+const fn inbox(name: &'static str, partitions: u16, key: &'static str) -> TopicDef {
+    TopicDef { name, partitions, keep: Keep::Forever, key, public: false }
+}
+
+const fn public(name: &'static str, key: &'static str) -> TopicDef {
+    TopicDef { name, partitions: SHARDS, keep: Keep::Retention, key, public: true }
+}
+
+/// Blocks, heads and watches; read by `reorg`.
+pub const CHAIN_INBOX: TopicDef = inbox("chain.inbox", SHARDS, "chain id");
+/// Stripe's events; read by `dedup`.
+pub const STRIPE_INBOX: TopicDef = inbox("stripe.inbox", SHARDS, "payment intent or charge");
+/// Commands, facts, changes of settings, ticks; read by `book`.
+pub const BOOK_INBOX: TopicDef = inbox("book.inbox", SHARDS, "merchant");
+/// Administration; read by `registry`.
+pub const REGISTRY_INBOX: TopicDef = inbox("registry.inbox", 1, "merchant or endpoint");
+/// Changes of merchants, keys, endpoints and settings; kept for ever, since the API and the sinks start from it.
+pub const REGISTRY_EVENTS: TopicDef = inbox("registry.events", 1, "merchant, key or endpoint");
+/// Answers to commands, a partition for each API instance.
+pub const API_REPLIES: TopicDef =
+    TopicDef { name: "api.replies", partitions: SHARDS, keep: Keep::Retention, key: "request", public: false };
+/// Messages to the merchants' endpoints.
+pub const WEBHOOKS_OUTBOX: TopicDef = inbox("webhooks.outbox", SHARDS, "endpoint");
+/// Steps of the payments' lives.
+pub const PAYMENTS_EVENTS: TopicDef = public("payments.events", "merchant");
+/// Balanced transactions.
+pub const LEDGER_TRANSACTIONS: TopicDef = public("ledger.transactions", "merchant");
+/// Changes of watched transfers and of chain heads.
+pub const CHAIN_TRANSFERS: TopicDef = public("chain.transfers", "chain id");
+/// Attempts to deliver webhooks.
+pub const WEBHOOKS_ATTEMPTS: TopicDef = public("webhooks.attempts", "endpoint");
+/// What could not be processed.
+pub const DEAD_LETTERS: TopicDef = public("dead.letters", "origin");
+
+/// Every topic.
+pub const ALL: [TopicDef; 12] = [
+    CHAIN_INBOX,
+    STRIPE_INBOX,
+    BOOK_INBOX,
+    REGISTRY_INBOX,
+    REGISTRY_EVENTS,
+    API_REPLIES,
+    WEBHOOKS_OUTBOX,
+    PAYMENTS_EVENTS,
+    LEDGER_TRANSACTIONS,
+    CHAIN_TRANSFERS,
+    WEBHOOKS_ATTEMPTS,
+    DEAD_LETTERS,
+];
+
+impl TopicDef {
+    /// The name as its type.
+    pub fn topic(&self) -> TopicName {
+        TopicName::constant(self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_valid_and_used_once() {
+        let mut names: Vec<_> = ALL.iter().map(|def| TopicName::new(def.name).unwrap()).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+    }
+}

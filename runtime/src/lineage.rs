@@ -1,0 +1,115 @@
+//! Exactly once without broker transactions: each output carries `source = {task, seq, chain}`, and the receiver
+//! decides from the last one it took from that task.
+//!
+//! | incoming `seq` | incoming `chain` | verdict |
+//! | --- | --- | --- |
+//! | next | whatever | taken |
+//! | last | the same | a repeat, dropped |
+//! | last | another | stop: the sender computed something else this time |
+//! | lower | whatever | a repeat, dropped |
+//! | beyond the next | whatever | stop: a gap, until it is resent |
+
+use serde::{Deserialize, Serialize};
+use streambook_model::{bytes::LineageHash, meta::Source, position::TopicPartition};
+
+use crate::{
+    processor::Fault,
+    state::{State, StateError},
+    table::Table,
+};
+
+/// The last number and running hash of a flow of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The last number; 0 before the first.
+    pub seq: u64,
+    /// The running hash after it.
+    pub chain: LineageHash,
+}
+
+impl Mark {
+    /// Before the first record.
+    pub const START: Self = Self { seq: 0, chain: LineageHash::ZERO };
+}
+
+/// What a receiver does with a record that carries lineage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the next one.
+    Take,
+    /// It was taken before.
+    Repeat,
+}
+
+/// Decides on a record from a task, given the last one taken from it.
+pub fn judge(last: Mark, source: &Source) -> Result<Verdict, Fault> {
+    if source.seq == last.seq + 1 {
+        return Ok(Verdict::Take);
+    }
+    if source.seq > last.seq {
+        return Err(Fault::Stop(format!(
+            "a gap from task {}: expected seq {}, found {}",
+            source.task,
+            last.seq + 1,
+            source.seq
+        )));
+    }
+    if source.seq == last.seq && source.chain != last.chain {
+        return Err(Fault::Stop(format!(
+            "task {} sent seq {} twice with different content: {} and {}",
+            source.task, source.seq, last.chain, source.chain
+        )));
+    }
+    Ok(Verdict::Repeat)
+}
+
+/// What has been taken from each task: under (0, task).
+const RECEIVED: Table<Mark> = Table::new(0);
+
+/// Decides on a record and remembers it if it is taken.
+pub fn receive(state: &mut dyn State, source: &Source) -> Result<Verdict, Fault> {
+    let key = ("in", source.task.as_str());
+    let verdict = judge(RECEIVED.get(state, key)?.unwrap_or(Mark::START), source)?;
+    if verdict == Verdict::Take {
+        RECEIVED.put(state, key, &Mark { seq: source.seq, chain: source.chain })?;
+    }
+    Ok(verdict)
+}
+
+/// What has been sent to each destination partition.
+const SENT: Table<Mark> = Table::new(0);
+
+/// Gives the next output to this destination its lineage, and remembers it.
+pub fn send(state: &mut dyn State, task: &str, to: &TopicPartition, unstamped: &[u8]) -> Result<Source, StateError> {
+    let key = ("out", to.topic.as_str(), to.partition.0);
+    let last = SENT.get(state, key)?.unwrap_or(Mark::START);
+    let seq = last.seq + 1;
+    let chain = streambook_model::codec::extend_chain(last.chain, seq, unstamped);
+    SENT.put(state, key, &Mark { seq, chain })?;
+    Ok(Source { task: task.to_owned(), seq, chain })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(seq: u64, chain: u8) -> Source {
+        Source { task: "reorg/1".into(), seq, chain: LineageHash::new([chain; 16]) }
+    }
+
+    fn check(last: u64, seq: u64, chain: u8, expect: Option<Verdict>) {
+        let last = Mark { seq: last, chain: LineageHash::new([1; 16]) };
+        assert_eq!(judge(last, &source(seq, chain)).ok(), expect);
+    }
+
+    #[test]
+    fn the_next_is_taken_repeats_are_dropped_gaps_and_contradictions_stop() {
+        check(0, 1, 9, Some(Verdict::Take));
+        check(4, 5, 9, Some(Verdict::Take));
+        check(4, 4, 1, Some(Verdict::Repeat));
+        check(4, 2, 9, Some(Verdict::Repeat));
+        check(4, 4, 2, None);
+        check(4, 6, 1, None);
+        check(0, 2, 1, None);
+    }
+}
