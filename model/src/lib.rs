@@ -11,6 +11,7 @@ pub mod message;
 pub mod meta;
 pub mod metadata;
 pub mod money;
+pub mod payment_json;
 pub mod position;
 pub mod records;
 pub mod time;

@@ -4,9 +4,20 @@
 //! - [`state`], [`table`]: its state.
 //! - [`lineage`]: what makes a repeat harmless and a gap visible.
 //! - [`step`]: one record through one processor; pure.
+//! - [`store`], [`runner`]: the same step in production, on the embedded log, with its atomic commit.
+//! - [`sink`], [`sink_runner`]: what carries results out.
+//! - [`health`], [`metrics`]: what an operator sees.
 
+pub mod clock;
+pub mod health;
 pub mod lineage;
+pub mod metrics;
 pub mod processor;
+pub mod publisher;
+pub mod runner;
+pub mod sink;
+pub mod sink_runner;
 pub mod state;
 pub mod step;
+pub mod store;
 pub mod table;

@@ -272,23 +272,36 @@ impl ChainConfig {
     fn check_tokens(&self, errors: &mut Vec<ConfigError>) {
         for (index, token) in self.tokens.iter().enumerate() {
             let key = |name: &str| format!("tokens[{index}].{name}");
-            let of_chain = token.asset.split_once(':').is_some_and(|(name, chain)| {
-                !name.is_empty() && chain == self.id.to_string()
-            });
+            let of_chain = token
+                .asset
+                .split_once(':')
+                .is_some_and(|(name, chain)| !name.is_empty() && chain == self.id.to_string());
             if !of_chain {
                 let problem = format!("is {:?}", token.asset);
-                errors.push(self.error(&key("asset"), problem, "write a name and this chain's id, as in usdc:1"));
+                errors.push(self.error(
+                    &key("asset"),
+                    problem,
+                    "write a name and this chain's id, as in usdc:1",
+                ));
             }
             if token.decimals > 30 {
                 let problem = format!("is {}", token.decimals);
-                errors.push(self.error(&key("decimals"), problem, "use what the contract's decimals() answers, at most 30"));
+                errors.push(self.error(
+                    &key("decimals"),
+                    problem,
+                    "use what the contract's decimals() answers, at most 30",
+                ));
             }
             let earlier = self.tokens.iter().take(index);
             if earlier.clone().any(|other| other.address == token.address) {
                 errors.push(self.error(&key("address"), "is listed twice", "list each contract once"));
             }
             if earlier.clone().any(|other| other.asset == token.asset) {
-                errors.push(self.error(&key("asset"), "is listed twice", "give each contract an asset of its own"));
+                errors.push(self.error(
+                    &key("asset"),
+                    "is listed twice",
+                    "give each contract an asset of its own",
+                ));
             }
         }
     }
@@ -301,7 +314,12 @@ impl ChainConfig {
         };
         within("poll_interval_ms", self.poll_interval_ms, (10, 60_000), "use 10 to 60000");
         within("request_timeout_ms", self.request_timeout_ms, (50, 120_000), "use 50 to 120000");
-        within("max_in_flight", u64::try_from(self.max_in_flight).unwrap_or(u64::MAX), (1, 64), "use 1 to 64");
+        within(
+            "max_in_flight",
+            u64::try_from(self.max_in_flight).unwrap_or(u64::MAX),
+            (1, 64),
+            "use 1 to 64",
+        );
         within("retry_min_ms", self.retry_min_ms, (1, 60_000), "use 1 to 60000");
         within("retry_max_ms", self.retry_max_ms, (self.retry_min_ms, 60_000), "use retry_min_ms to 60000");
         within("remembered_blocks", self.remembered_blocks, (64, 1_000_000), "use 64 to 1000000");

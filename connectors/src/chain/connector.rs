@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::config::{ChainSettings, Finality};
-use super::follower::{FollowError, Follower, Next, Resume, Step, Wait};
-use super::pool::{NoAnswer, Pool};
+use super::follower::{FollowError, Follower, Next, Resume, ResumeError, Step, Wait};
+use super::pool::{NoAnswer, Pool, Sender};
 use super::rpc::{Tag, TagAnswer, Wanted};
 use super::status::{ChainState, ChainStatus, height};
 use super::transfers::keep_tokens;
@@ -30,6 +30,9 @@ pub enum RunError {
     /// The HTTP client could not be set up.
     #[error("the connection to the nodes could not be prepared")]
     Client(#[source] reqwest::Error),
+    /// What the log says about the chain does not hang together.
+    #[error("the chain cannot be resumed")]
+    Resume(#[source] ResumeError),
     /// Nobody receives the observations.
     #[error("nobody takes the observations any more")]
     OutputClosed,
@@ -60,6 +63,9 @@ impl From<FollowError> for Interrupted {
     }
 }
 
+/// A block and the node that sent it.
+type Answer = (Sender, VerifiedBlock);
+
 /// How a step ended.
 enum Pace {
     /// There may be more to learn at once.
@@ -80,7 +86,8 @@ pub async fn run(
     status: watch::Sender<ChainStatus>,
 ) -> Result<(), RunError> {
     let pool = Arc::new(Pool::new(&settings).map_err(RunError::Client)?);
-    let follower = Follower::new(settings.start_block, settings.remembered_blocks, resume);
+    let follower =
+        Follower::new(settings.start_block, settings.remembered_blocks, resume).map_err(RunError::Resume)?;
     let mut driver = Driver { settings, pool, follower, out, status, last_head: Instant::now() };
     let ended = stop.run_until_cancelled(driver.follow()).await;
     let (reason, result) = match ended {
@@ -134,8 +141,8 @@ impl Driver {
                     self.fetch(from, to).await?
                 }
                 Next::WalkBack(hash) => {
-                    let block = self.pool.block(Wanted::Hash(hash)).await?;
-                    self.accept(block).await?
+                    let answer = self.pool.block(Wanted::Hash(hash)).await?;
+                    self.accept(answer).await?
                 }
                 Next::Done => break Pace::Again,
                 Next::Wait(wait) => {
@@ -152,8 +159,8 @@ impl Driver {
     async fn fetch(&mut self, from: u64, to: u64) -> Result<Next, Interrupted> {
         let mut blocks = Box::pin(self.blocks(from, to));
         let mut next = Next::Fetch { from, to };
-        while let (Next::Fetch { .. }, Some(block)) = (next, blocks.next().await) {
-            next = self.accept(block?).await?;
+        while let (Next::Fetch { .. }, Some(answer)) = (next, blocks.next().await) {
+            next = self.accept(answer?).await?;
             if self.last_head.elapsed() >= HEAD_INTERVAL {
                 let head = self.follower.flush_head();
                 self.hand_on(head).await?;
@@ -164,7 +171,7 @@ impl Driver {
 
     /// Verified blocks in order of height. Each is asked for and verified in a task of its own, which ends with
     /// the stream.
-    fn blocks(&self, from: u64, to: u64) -> impl Stream<Item = Result<VerifiedBlock, NoAnswer>> + Send + use<> {
+    fn blocks(&self, from: u64, to: u64) -> impl Stream<Item = Result<Answer, NoAnswer>> + Send + use<> {
         let pool = Arc::clone(&self.pool);
         stream::iter(from..=to)
             .map(move |number| {
@@ -179,11 +186,16 @@ impl Driver {
             })
     }
 
-    async fn accept(&mut self, mut block: VerifiedBlock) -> Result<Next, Interrupted> {
+    async fn accept(&mut self, (sender, mut block): Answer) -> Result<Next, Interrupted> {
         let tokens: Vec<Address> = self.settings.tokens.iter().map(|token| token.address).collect();
         keep_tokens(&mut block, &tokens);
-        let step = self.follower.on_block(block)?;
-        self.take(step).await
+        match self.follower.on_block(block) {
+            Ok(step) => self.take(step).await,
+            Err(error) => {
+                self.pool.does_not_fit(sender, &error);
+                Err(error.into())
+            }
+        }
     }
 
     async fn take(&mut self, step: Step) -> Result<Next, Interrupted> {
@@ -191,7 +203,10 @@ impl Driver {
         Ok(step.next)
     }
 
-    async fn hand_on(&mut self, observations: impl IntoIterator<Item = Observation>) -> Result<(), Interrupted> {
+    async fn hand_on(
+        &mut self,
+        observations: impl IntoIterator<Item = Observation>,
+    ) -> Result<(), Interrupted> {
         for observation in observations {
             if let Observation::Head(_) = observation {
                 self.last_head = Instant::now();

@@ -19,20 +19,42 @@ impl Schedule {
     /// The pause after the given number of failures in a row. `jitter` (any number) takes away up to a quarter of
     /// it, so that many clients of a node do not come back together.
     pub fn pause(&self, failures: u32, jitter: u64) -> Duration {
-        let doubled = self.first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
+        let doubled =
+            self.first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
         let pause = doubled.min(self.longest);
         let quarter = u64::try_from(pause.as_nanos() / 4).unwrap_or(u64::MAX);
         pause.saturating_sub(Duration::from_nanos(jitter.checked_rem(quarter).unwrap_or(0)))
     }
 }
 
+/// What a node was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// A block with its receipts.
+    Block,
+    /// Its chain, its head, or the block behind a tag.
+    Other,
+}
+
+/// A node's failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What the node was asked for.
+    pub asked: Asked,
+    /// What the failure says of it.
+    pub fault: Fault,
+    /// The failure in words.
+    pub error: String,
+}
+
 /// A node's record.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
-    /// Failures since the node last worked.
+    /// Failures to answer about the chain, its head or its tags, since it last did.
     pub failures: u32,
-    /// Wrong answers since the node last sent a block that was verified.
-    pub lies: u32,
+    /// Failures to send a block that is believed, since it last did. Counted apart, because a node that lags or lies
+    /// answers about its head all the time.
+    pub block_failures: u32,
     /// The latest failure in words, cleared when the node works again.
     pub last_error: Option<String>,
     /// The height of the head that the node last reported.
@@ -60,6 +82,11 @@ impl Health {
         self.retry_at.is_some_and(|at| now < at)
     }
 
+    /// True when nothing failed since the node was last asked.
+    pub fn is_spotless(&self) -> bool {
+        self.identified && self.refused.is_none() && self.failures == 0 && self.block_failures == 0
+    }
+
     /// A request succeeded. One that was on its way when another failed does not end the pause.
     pub fn succeeded(&mut self, now: Instant) {
         if self.is_pausing(now) {
@@ -67,7 +94,7 @@ impl Health {
         }
         self.failures = 0;
         self.retry_at = None;
-        if self.lies == 0 {
+        if self.block_failures == 0 {
             self.last_error = None;
         }
     }
@@ -75,38 +102,42 @@ impl Health {
     /// A block of the node was verified: it is honest again.
     pub fn verified(&mut self, now: Instant) {
         if !self.is_pausing(now) {
-            self.lies = 0;
+            self.block_failures = 0;
         }
         self.succeeded(now);
     }
 
     /// A request failed.
-    pub fn failed(&mut self, now: Instant, fault: Fault, error: String, schedule: &Schedule, jitter: u64) {
+    pub fn failed(&mut self, now: Instant, failure: Failure, schedule: &Schedule, jitter: u64) {
         self.identified = false;
-        if fault == Fault::WrongChain {
-            self.refused = Some(error.clone());
+        if failure.fault == Fault::WrongChain {
+            self.refused = Some(failure.error.clone());
         }
         if self.is_pausing(now) {
             return;
         }
-        self.last_error = Some(error);
-        self.failures = self.failures.saturating_add(1);
-        if fault == Fault::Lying {
-            self.lies = self.lies.saturating_add(1);
-        }
-        // A success in between clears the failures of a node that also lies; its lies go on counting.
-        self.retry_at = now.checked_add(schedule.pause(self.failures.max(self.lies), jitter));
+        self.last_error = Some(failure.error);
+        let count = match failure.asked {
+            Asked::Block => &mut self.block_failures,
+            Asked::Other => &mut self.failures,
+        };
+        *count = count.saturating_add(1);
+        self.retry_at = now.checked_add(schedule.pause(*count, jitter));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Health, Schedule};
+    use super::{Asked, Failure, Health, Schedule};
     use crate::chain::rpc::Fault;
     use std::time::{Duration, Instant};
 
     const SCHEDULE: Schedule =
         Schedule { first: Duration::from_millis(100), longest: Duration::from_secs(60) };
+
+    fn failure(asked: Asked, fault: Fault) -> Failure {
+        Failure { asked, fault, error: "error".into() }
+    }
 
     #[test]
     fn pauses_double_up_to_the_longest_and_jitter_only_shortens() {
@@ -122,7 +153,7 @@ mod tests {
     fn failures_that_come_together_count_once() {
         let (now, mut health) = (Instant::now(), Health::default());
         for _ in 0..16 {
-            health.failed(now, Fault::Unavailable, "down".into(), &SCHEDULE, 0);
+            health.failed(now, failure(Asked::Other, Fault::Unavailable), &SCHEDULE, 0);
         }
         assert_eq!(health.failures, 1);
         assert!(!health.is_usable(now) && health.is_usable(now + Duration::from_millis(100)));
@@ -134,21 +165,21 @@ mod tests {
         let mut pauses = Vec::new();
         for _ in 0..4 {
             health.succeeded(now);
-            health.failed(now, Fault::Lying, "root".into(), &SCHEDULE, 0);
+            health.failed(now, failure(Asked::Block, Fault::Lying), &SCHEDULE, 0);
             let until = health.retry_at().unwrap();
             pauses.push((until - now).as_millis());
             now = until;
         }
         assert_eq!(pauses, [100, 200, 400, 800]);
-        assert_eq!(health.last_error.as_deref(), Some("root"));
+        assert_eq!(health.last_error.as_deref(), Some("error"));
         health.verified(now);
-        assert_eq!((health.lies, health.last_error), (0, None));
+        assert_eq!((health.block_failures, health.last_error), (0, None));
     }
 
     #[test]
     fn a_node_of_another_chain_is_never_asked_again() {
         let (now, mut health) = (Instant::now(), Health::default());
-        health.failed(now, Fault::WrongChain, "chain 5".into(), &SCHEDULE, 0);
+        health.failed(now, failure(Asked::Other, Fault::WrongChain), &SCHEDULE, 0);
         health.succeeded(now + Duration::from_secs(1_000));
         assert!(!health.is_usable(now + Duration::from_secs(100_000)) && health.retry_at().is_none());
     }

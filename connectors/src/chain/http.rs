@@ -14,6 +14,9 @@ use url::Url;
 /// JSON-RPC's code for a method that the node does not have.
 pub const METHOD_NOT_FOUND: i64 = -32601;
 
+/// JSON-RPC's code for too many requests (EIP-1474); some nodes use HTTP's 429 in its place.
+const LIMIT_EXCEEDED: i64 = -32005;
+
 /// How much of a node's own words an error repeats, in characters.
 const EXCERPT: usize = 200;
 
@@ -68,6 +71,11 @@ impl HttpError {
             Self::Rpc { code, .. } => !matches!(code, -32700 | -32602..=-32600),
             Self::TooLarge { .. } => false,
         }
+    }
+
+    /// True when the node answers that it will not or cannot, other than for being asked too often.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Rpc { code, .. } if *code != LIMIT_EXCEEDED && *code < 0)
     }
 
     /// True when the node says that it does not have the method.
@@ -152,9 +160,7 @@ fn read_envelope<T: DeserializeOwned>(status: u16, body: &[u8], id: u64) -> Resu
         Ok(Envelope { error: Some(error), .. }) => {
             Err(HttpError::Rpc { code: error.code, message: excerpt(&error.message) })
         }
-        _ if !success => {
-            Err(HttpError::Status { status, excerpt: excerpt(&String::from_utf8_lossy(body)) })
-        }
+        _ if !success => Err(HttpError::Status { status, excerpt: excerpt(&String::from_utf8_lossy(body)) }),
         Ok(envelope) if envelope.id != Some(id) => Err(HttpError::OtherRequest),
         Ok(envelope) => Ok(envelope.result),
         Err(error) => Err(HttpError::Unreadable(error)),

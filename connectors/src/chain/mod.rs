@@ -33,7 +33,7 @@ mod tests;
 
 pub use config::{ChainConfig, ChainSettings, ConfigError, Finality, NodeUrl, TokenConfig, Transactions};
 pub use connector::{RunError, run};
-pub use follower::{Follower, Resume};
+pub use follower::{Follower, Resume, ResumeError};
 pub use status::{ChainState, ChainStatus, NodeStatus};
 pub use types::{BlockId, BlockRef, Erc20Transfer, ForkBelowFinality, Observation, VerifiedBlock};
 pub use verify::{verify, verify_json};

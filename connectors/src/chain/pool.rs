@@ -10,9 +10,10 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::config::{ChainSettings, NodeUrl};
-use super::health::{Health, Schedule};
+use super::follower::FollowError;
+use super::health::{Asked, Failure, Health, Schedule};
 use super::http::Endpoint;
-use super::rpc::{NodeError, NodeRpc, Tag, TagAnswer, Wanted, http_client};
+use super::rpc::{Fault, NodeError, NodeRpc, Tag, TagAnswer, Wanted, http_client};
 use super::status::NodeStatus;
 use super::types::{BlockId, VerifiedBlock};
 
@@ -32,6 +33,10 @@ struct Node {
     rpc: NodeRpc,
     health: Mutex<Health>,
 }
+
+/// Which node sent an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sender(usize);
 
 /// The nodes of one chain.
 #[derive(Debug)]
@@ -62,7 +67,7 @@ impl Pool {
     /// # Errors
     /// [`NoAnswer`].
     pub async fn head(&self) -> Result<BlockId, NoAnswer> {
-        let (index, head) = self.ask(|rpc| Box::pin(rpc.head())).await?;
+        let (index, head) = self.ask(Asked::Other, |rpc| Box::pin(rpc.head())).await?;
         if let Some(node) = self.nodes.get(index) {
             node.health.lock().head = Some(head.number);
         }
@@ -74,19 +79,27 @@ impl Pool {
     /// # Errors
     /// [`NoAnswer`].
     pub async fn tag(&self, tag: Tag) -> Result<TagAnswer, NoAnswer> {
-        Ok(self.ask(|rpc| Box::pin(rpc.tag(tag))).await?.1)
+        Ok(self.ask(Asked::Other, |rpc| Box::pin(rpc.tag(tag))).await?.1)
     }
 
     /// A verified block.
     ///
     /// # Errors
     /// [`NoAnswer`].
-    pub async fn block(&self, wanted: Wanted) -> Result<VerifiedBlock, NoAnswer> {
-        let (index, block) = self.ask(|rpc| Box::pin(rpc.block(wanted))).await?;
+    pub async fn block(&self, wanted: Wanted) -> Result<(Sender, VerifiedBlock), NoAnswer> {
+        let (index, block) = self.ask(Asked::Block, |rpc| Box::pin(rpc.block(wanted))).await?;
         if let Some(node) = self.nodes.get(index) {
             node.health.lock().verified(Instant::now());
         }
-        Ok(block)
+        Ok((Sender(index), block))
+    }
+
+    /// Takes note that a block, right in itself, does not fit where it was said to belong.
+    pub fn does_not_fit(&self, sender: Sender, error: &FollowError) {
+        if let Some(node) = self.nodes.get(sender.0) {
+            let error = error_chain(error);
+            self.note(node, Failure { asked: Asked::Block, fault: Fault::Lying, error });
+        }
     }
 
     /// The nodes as `/readyz` and the metrics show them.
@@ -97,6 +110,7 @@ impl Pool {
 
     async fn ask<T>(
         &self,
+        asked: Asked,
         question: impl for<'a> Fn(&'a NodeRpc) -> BoxFuture<'a, Result<T, NodeError>> + Send + Sync,
     ) -> Result<(usize, T), NoAnswer> {
         for (index, node) in self.nodes.iter().enumerate() {
@@ -108,17 +122,18 @@ impl Pool {
                     node.health.lock().succeeded(Instant::now());
                     return Ok((index, value));
                 }
-                Err(error) => self.blame(node, &error),
+                Err(error) => {
+                    self.note(node, Failure { asked, fault: error.fault(), error: error_chain(&error) });
+                }
             }
         }
         Err(self.no_answer())
     }
 
-    fn blame(&self, node: &Node, error: &NodeError) {
-        let chain = error_chain(error);
-        tracing::warn!(node = %node.url, error = %chain, "a node's answer is not used");
+    fn note(&self, node: &Node, failure: Failure) {
+        tracing::warn!(node = %node.url, error = %failure.error, "a node's answer is not used");
         let jitter = rand::random::<u64>();
-        node.health.lock().failed(Instant::now(), error.fault(), chain, &self.schedule, jitter);
+        node.health.lock().failed(Instant::now(), failure, &self.schedule, jitter);
     }
 
     fn no_answer(&self) -> NoAnswer {
@@ -152,10 +167,10 @@ fn node_status(node: &Node, now: Instant) -> NodeStatus {
     let health = node.health.lock();
     NodeStatus {
         url: node.url.to_string(),
-        healthy: health.is_usable(now) && health.failures == 0 && health.lies == 0 && health.identified,
+        healthy: health.is_usable(now) && health.is_spotless(),
         last_error: health.refused.clone().or_else(|| health.last_error.clone()),
         head: health.head,
-        failures: health.failures.max(health.lies),
+        failures: health.failures.max(health.block_failures),
         refused: health.refused.is_some(),
     }
 }

@@ -1,6 +1,8 @@
 //! Why an answer of a node is refused: one variant for each thing that can disagree. Guarantee: a refusal names
 //! the block and what disagrees with what, so that an operator can show it to the node's provider.
 
+use std::mem::discriminant;
+
 use alloy_primitives::{B256, BlockHash, TxHash};
 
 /// An answer about a block that contradicts itself.
@@ -11,13 +13,22 @@ pub struct Refusal {
     pub number: u64,
     /// The hash that the node claims.
     pub hash: BlockHash,
-    /// What disagrees, first found first; at most [`Refusal::LIMIT`].
+    /// What disagrees, first found first, and one of each kind: a wrong answer may be wrong in each of its events.
     pub disagreements: Vec<Disagreement>,
 }
 
 impl Refusal {
-    /// How many disagreements are listed at most: a wrong answer may have one for each of its events.
-    pub const LIMIT: usize = 16;
+    /// A refusal of the block, with the first disagreement of each kind.
+    pub fn new(number: u64, hash: BlockHash, found: Vec<Disagreement>) -> Self {
+        let mut disagreements: Vec<Disagreement> = Vec::new();
+        for disagreement in found {
+            let kind = discriminant(&disagreement);
+            if disagreements.iter().all(|listed| discriminant(listed) != kind) {
+                disagreements.push(disagreement);
+            }
+        }
+        Self { number, hash, disagreements }
+    }
 }
 
 fn describe(disagreements: &[Disagreement]) -> String {
@@ -100,12 +111,6 @@ pub enum Disagreement {
     /// A receipt has neither a status of 0 or 1 (EIP-658) nor a state root (before Byzantium).
     #[error("receipt {index} says neither success nor failure nor a state root")]
     ReceiptOutcome {
-        /// Position in the answer.
-        index: usize,
-    },
-    /// A failed transaction cannot have events.
-    #[error("receipt {index} is of a failed transaction and has events")]
-    EventsOfFailedTransaction {
         /// Position in the answer.
         index: usize,
     },

@@ -114,7 +114,9 @@ pub enum NodeError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The node did not send whole transactions although asked to.
-    #[error("the node sent only the hashes of the transactions of {wanted}; set `transactions = \"hashes\"` to accept that")]
+    #[error(
+        "the node sent only the hashes of the transactions of {wanted}; set `transactions = \"hashes\"` to accept that"
+    )]
     HashesOnly {
         /// Which block.
         wanted: Wanted,
@@ -217,8 +219,11 @@ impl NodeRpc {
         let json: Box<RawValue> = match asked {
             Ok(Some(json)) => json,
             Ok(None) => return unsupported(format!("the node has no {} block", tag.name())),
-            Err(NodeError::Request { source: error @ HttpError::Rpc { .. }, .. }) => {
-                return unsupported(format!("the node does not answer about the {} block: {error}", tag.name()));
+            Err(NodeError::Request { source: error, .. }) if error.is_refusal() => {
+                return unsupported(format!(
+                    "the node does not answer about the {} block: {error}",
+                    tag.name()
+                ));
             }
             Err(error) => return Err(error),
         };

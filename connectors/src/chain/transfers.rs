@@ -5,14 +5,18 @@
 use alloy_primitives::{Address, B256, U256, b256};
 
 use super::answer::{LogAnswer, ReceiptAnswer};
+use super::receipt_root::{Outcome, TransactionStatus};
 use super::types::{Erc20Transfer, VerifiedBlock};
 
 /// keccak256("Transfer(address,address,uint256)"), checked by a test.
 pub const TRANSFER_TOPIC: B256 = b256!("ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef");
 
-/// The transfers among a receipt's events, in their order.
+/// The transfers among a receipt's events, in their order. A failed transaction moved nothing, though it may have
+/// events (Polygon logs its fee).
 pub(crate) fn transfers_of(receipt: &ReceiptAnswer, tx_index: u64) -> impl Iterator<Item = Erc20Transfer> {
-    receipt.logs.iter().filter_map(move |log| transfer(receipt, tx_index, log))
+    let failed = Outcome::of(receipt) == Some(Outcome::Status(TransactionStatus::Failure));
+    let logs = if failed { [].as_slice() } else { receipt.logs.as_slice() };
+    logs.iter().filter_map(move |log| transfer(receipt, tx_index, log))
 }
 
 fn transfer(receipt: &ReceiptAnswer, tx_index: u64, log: &LogAnswer) -> Option<Erc20Transfer> {

@@ -25,6 +25,10 @@ impl Tree {
         self.blocks.contains_key(&hash)
     }
 
+    pub(crate) fn get(&self, hash: BlockHash) -> Option<&BlockId> {
+        self.blocks.get(&hash)
+    }
+
     /// The lowest remembered block, any of them when several stand at that height.
     pub(crate) fn oldest(&self) -> Option<BlockRef> {
         let (number, hashes) = self.heights.first_key_value()?;

@@ -4,11 +4,11 @@
 //! added, changed or swapped is refused with the reason, and so is an empty answer for a block with transactions.
 //! Not promised: that the header is the chain's. That follows from linking blocks, and from asking several nodes.
 
-use alloy_primitives::{B256, Bloom, Log, LogData};
+use alloy_primitives::{Bloom, Log, LogData, logs_bloom};
 use serde_json::value::RawValue;
 
 use super::answer::{BlockAnswer, LogAnswer, ReceiptAnswer, Unreadable};
-use super::receipt_root::{DEPOSIT, Outcome, RootedReceipt, TransactionStatus, receipts_root};
+use super::receipt_root::{DEPOSIT, Outcome, RootedReceipt, receipts_root};
 use super::refusal::{Disagreement, Refusal};
 use super::state_sync;
 use super::transactions;
@@ -34,8 +34,7 @@ pub fn verify_json(chain_id: u64, block: &str, receipts: &str) -> Result<Verifie
     let unreadable = |what| move |source| Unreadable { what, source };
     let block: &RawValue = serde_json::from_str(block).map_err(unreadable("the block"))?;
     let block = BlockAnswer::read(block)?;
-    let receipts: Vec<ReceiptAnswer> =
-        serde_json::from_str(receipts).map_err(unreadable("the receipts"))?;
+    let receipts: Vec<ReceiptAnswer> = serde_json::from_str(receipts).map_err(unreadable("the receipts"))?;
     Ok(verify(chain_id, &block, &receipts)?)
 }
 
@@ -67,7 +66,10 @@ pub fn verify(
         hash: block.hash,
         parent_hash: block.header.parent_hash,
         timestamp: block.header.timestamp,
-        transfers: (0..).zip(&parts.receipts).flat_map(|(index, receipt)| transfers_of(receipt, index)).collect(),
+        transfers: (0..)
+            .zip(&parts.receipts)
+            .flat_map(|(index, receipt)| transfers_of(receipt, index))
+            .collect(),
         unproven: unproven(&parts),
         transactions: proof,
     })
@@ -83,9 +85,8 @@ pub fn verify_header(block: &BlockAnswer) -> Result<(), Refusal> {
     if found.is_empty() { Ok(()) } else { Err(refusal(block, found)) }
 }
 
-fn refusal(block: &BlockAnswer, mut disagreements: Vec<Disagreement>) -> Refusal {
-    disagreements.truncate(Refusal::LIMIT);
-    Refusal { number: block.header.number, hash: block.hash, disagreements }
+fn refusal(block: &BlockAnswer, found: Vec<Disagreement>) -> Refusal {
+    Refusal::new(block.header.number, block.hash, found)
 }
 
 fn check_header(block: &BlockAnswer, found: &mut Vec<Disagreement>) {
@@ -96,7 +97,7 @@ fn check_header(block: &BlockAnswer, found: &mut Vec<Disagreement>) {
 }
 
 fn check_roots(block: &BlockAnswer, rooted: &[RootedReceipt], found: &mut Vec<Disagreement>) {
-    let bloom = rooted.iter().fold(Bloom::ZERO, |all, receipt| all | receipt.bloom());
+    let bloom = rooted.iter().fold(Bloom::ZERO, |all, receipt| all | receipt.bloom);
     if bloom != block.header.logs_bloom {
         found.push(Disagreement::LogsBloom);
     }
@@ -171,37 +172,30 @@ fn check_log(block: &BlockAnswer, receipt: &ReceiptAnswer, log: &LogAnswer, foun
 }
 
 /// The part of a receipt that the root covers; `None` when it cannot be told.
-fn root_receipt(index: usize, receipt: &ReceiptAnswer, found: &mut Vec<Disagreement>) -> Option<RootedReceipt> {
-    let Some(outcome) = outcome(receipt) else {
+fn root_receipt(
+    index: usize,
+    receipt: &ReceiptAnswer,
+    found: &mut Vec<Disagreement>,
+) -> Option<RootedReceipt> {
+    let Some(outcome) = Outcome::of(receipt) else {
         found.push(Disagreement::ReceiptOutcome { index });
         return None;
     };
-    let failed = outcome == Outcome::Status(TransactionStatus::Failure);
-    if failed && !receipt.logs.is_empty() {
-        found.push(Disagreement::EventsOfFailedTransaction { index });
-    }
     let kind = receipt.kind.unwrap_or_default().to();
     let version = receipt.deposit_receipt_version.filter(|_| kind == DEPOSIT);
+    let logs: Vec<_> = receipt.logs.iter().map(raw_log).collect();
     let rooted = RootedReceipt {
         kind,
         outcome,
         cumulative_gas: receipt.cumulative_gas_used.to(),
-        logs: receipt.logs.iter().map(raw_log).collect(),
+        bloom: logs_bloom(&logs),
+        logs,
         deposit: version.map(|version| (receipt.deposit_nonce.unwrap_or_default().to(), version.to())),
     };
-    if receipt.logs_bloom.is_some_and(|claimed| claimed != rooted.bloom()) {
+    if receipt.logs_bloom.is_some_and(|claimed| claimed != rooted.bloom) {
         found.push(Disagreement::ReceiptBloom { index });
     }
     Some(rooted)
-}
-
-fn outcome(receipt: &ReceiptAnswer) -> Option<Outcome> {
-    match receipt.status.map(|status| status.to::<u64>()) {
-        Some(1) => Some(Outcome::Status(TransactionStatus::Success)),
-        Some(0) => Some(Outcome::Status(TransactionStatus::Failure)),
-        Some(_) => None,
-        None => B256::try_from(receipt.root.as_ref()?.as_ref()).ok().map(Outcome::StateRoot),
-    }
 }
 
 fn raw_log(log: &LogAnswer) -> Log<LogData> {

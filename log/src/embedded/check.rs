@@ -98,12 +98,19 @@ impl Scan {
     fn run(file: &Path, store: &StoreId, last: Option<u64>) -> io::Result<Self> {
         let file = File::open(file)?;
         let mut source = Source { left: file.metadata()?.len(), at: 0, reader: BufReader::with_capacity(1 << 20, file) };
-        let mut scan = Self { valid_end: 0, last };
-        while let Some(marker) = source.batch(store)? {
-            scan.valid_end = source.at;
-            scan.last = marker.map(|marker| marker.position).or(scan.last);
+        // What was known before the batch read last, and after it.
+        let (mut before, mut after) = ((0, Self { valid_end: 0, last }), (0, Self { valid_end: 0, last }));
+        while let Some((sequence, marker)) = source.batch(store)? {
+            // The store's checksum leaves the sequence number out. It grows from batch to batch: where it does not, one of
+            // two neighbours is damaged, the earlier one if the later one fits its predecessor.
+            if sequence <= after.0 {
+                return Ok(if sequence > before.0 { before.1 } else { after.1 });
+            }
+            let position = marker.map(|marker| marker.position).or(after.1.last);
+            before = after;
+            after = (sequence, Self { valid_end: source.at, last: position });
         }
-        Ok(scan)
+        Ok(after.1)
     }
 }
 
@@ -115,10 +122,10 @@ struct Source {
 }
 
 impl Source {
-    /// Reads one batch and returns its mark, or `None` where no good batch follows.
-    fn batch(&mut self, store: &StoreId) -> io::Result<Option<Option<Marker>>> {
+    /// Reads one batch and returns its sequence number, counted from 1, and its mark; `None` where no good one follows.
+    fn batch(&mut self, store: &StoreId) -> io::Result<Option<(u64, Option<Marker>)>> {
         let Some(start) = self.take(1 + 4 + 8)? else { return Ok(None) };
-        let Some((START, count)) = tag_and_count(&start) else { return Ok(None) };
+        let Some((START, count, sequence)) = start_of_batch(&start) else { return Ok(None) };
         let (mut hash, mut marker) = (Xxh3::new(), None);
         for _ in 0..count {
             let Some(found) = self.item(&mut hash, store)? else { return Ok(None) };
@@ -128,7 +135,7 @@ impl Source {
         let mut expected = vec![END];
         expected.extend_from_slice(&hash.digest().to_le_bytes());
         expected.extend_from_slice(&TRAILER);
-        Ok((end == expected).then_some(marker))
+        Ok((end == expected).then_some((sequence.saturating_add(1), marker)))
     }
 
     /// Reads one item of a batch: `None` where there is none, and inside, its mark if it is one.
@@ -163,9 +170,11 @@ impl Source {
     }
 }
 
-fn tag_and_count(start: &[u8]) -> Option<(u8, u32)> {
+/// The tag, the number of items and the sequence number at the start of a batch.
+fn start_of_batch(start: &[u8]) -> Option<(u8, u32, u64)> {
     let (tag, rest) = start.split_first()?;
-    Some((*tag, u32::from_le_bytes(*rest.first_chunk()?)))
+    let (count, sequence) = rest.split_first_chunk()?;
+    Some((*tag, u32::from_le_bytes(*count), u64::from_le_bytes(*sequence.first_chunk()?)))
 }
 
 /// The lengths of key and stored value in the head of an item; `None` for the head of another entry.

@@ -23,7 +23,7 @@ const MAX_STATE_NAME_BYTES: usize = 200;
 /// A log in a directory. Dropping it syncs what is written and closes the directory, once every [`StateKeyspace`] of it
 /// is dropped too.
 pub struct EmbeddedLog {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     keeper: Arc<KeeperSwitch>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -155,7 +155,8 @@ impl EmbeddedLog {
 impl Log for EmbeddedLog {
     async fn ensure_topic(&self, spec: &TopicSpec) -> Result<Topic, LogError> {
         let topic = self.shared.ensure_topic(spec)?;
-        self.shared.gate.want_all();
+        // Its identity must not be lost once records or consumers refer to it.
+        self.shared.synced_to(self.shared.gate.position()).await?;
         Ok(topic)
     }
 

@@ -67,6 +67,11 @@ impl Gate {
         }
     }
 
+    /// The position of the last batch written.
+    pub(super) fn position(&self) -> u64 {
+        self.state.lock().position
+    }
+
     /// Asks for a sync of everything written so far.
     pub(super) fn want_all(&self) {
         self.want(u64::MAX);

@@ -136,6 +136,8 @@ pub struct Payment {
     pub fee: Amount,
     /// The chain, for a chain payment.
     pub chain: Option<ChainId>,
+    /// The token contract, for a chain payment.
+    pub token: Option<Address>,
     /// Where to pay, for a chain payment.
     pub deposit_address: Option<Address>,
     /// The deposit address's path below the operator's extended public key, for example `3/17`.
@@ -218,19 +220,21 @@ pub enum PaymentEventType {
     Reversed,
     /// A refund was recorded.
     Refunded,
+    /// A card refund failed and its money is back.
+    RefundFailed,
     /// Its card holder disputes it.
     Disputed,
 }
 
 impl AvroSchemaComponent for PaymentEventType {
     fn get_schema_in_ctxt(known: &mut HashSet<Name>, namespace: NamespaceRef) -> Schema {
-        avro::enumeration("PaymentEventType", &["created", "pending", "confirming", "completed", "expired", "failed", "canceled", "underpaid", "overpaid", "paid_late", "reversed", "refunded", "disputed"], known, namespace)
+        avro::enumeration("PaymentEventType", &["created", "pending", "confirming", "completed", "expired", "failed", "canceled", "underpaid", "overpaid", "paid_late", "reversed", "refunded", "refund_failed", "disputed"], known, namespace)
     }
 }
 
 impl PaymentEventType {
     /// Every type, in the order of a payment's life.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Created,
         Self::Pending,
         Self::Confirming,
@@ -243,6 +247,7 @@ impl PaymentEventType {
         Self::PaidLate,
         Self::Reversed,
         Self::Refunded,
+        Self::RefundFailed,
         Self::Disputed,
     ];
 
@@ -261,6 +266,7 @@ impl PaymentEventType {
             Self::PaidLate => "payment.paid_late",
             Self::Reversed => "payment.reversed",
             Self::Refunded => "payment.refunded",
+            Self::RefundFailed => "payment.refund_failed",
             Self::Disputed => "payment.disputed",
         }
     }
@@ -278,6 +284,6 @@ pub struct PaymentEvent {
     pub event_type: PaymentEventType,
     /// The payment after it.
     pub payment: Payment,
-    /// The refund, for a refund.
+    /// The refund, for a refund recorded or failed.
     pub refund: Option<Refund>,
 }

@@ -36,6 +36,14 @@ pub struct Resume {
     pub finalized: Option<BlockRef>,
 }
 
+/// What is known from the log names a head or a finalized block that is not among the recent blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("block {} ({}) is the head or final and is not among the recent blocks", block.number, block.hash)]
+pub struct ResumeError {
+    /// The block.
+    pub block: BlockRef,
+}
+
 /// What to ask a node next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
@@ -102,9 +110,15 @@ pub enum FollowError {
 enum Mode {
     Idle,
     /// Waiting for the canonical block at `next`.
-    Range { next: u64, to: u64 },
+    Range {
+        next: u64,
+        to: u64,
+    },
     /// Waiting for the block `want`; then the range goes on at `next` when there was one.
-    Walk { want: BlockHash, then: Option<(u64, u64)> },
+    Walk {
+        want: BlockHash,
+        then: Option<(u64, u64)>,
+    },
 }
 
 /// The state of one chain's observation.
@@ -126,10 +140,18 @@ pub struct Follower {
 impl Follower {
     /// A chain that is read from `start` on, as far as it was observed before. `remembered` is how many blocks
     /// below the head others may link to where finality does not bound them.
-    pub fn new(start: u64, remembered: u64, resume: Resume) -> Self {
+    ///
+    /// # Errors
+    /// [`ResumeError`] when what was observed does not hang together.
+    pub fn new(start: u64, remembered: u64, resume: Resume) -> Result<Self, ResumeError> {
         let mut tree = Tree::default();
         resume.recent.into_iter().for_each(|block| tree.insert(block));
-        Self {
+        let missing =
+            [resume.head, resume.finalized].into_iter().flatten().find(|block| !tree.contains(block.hash));
+        if let Some(block) = missing {
+            return Err(ResumeError { block });
+        }
+        Ok(Self {
             start,
             remembered,
             tree,
@@ -141,7 +163,7 @@ impl Follower {
             pending: Vec::new(),
             blocks_since_head: 0,
             doubts: 0,
-        }
+        })
     }
 
     /// The last observed head.
@@ -161,8 +183,7 @@ impl Follower {
     pub fn on_block(&mut self, block: VerifiedBlock) -> Result<Step, FollowError> {
         let then = self.expect(&block)?;
         self.check_finality(&block)?;
-        let linked = block.number == self.start || self.tree.contains(block.parent_hash);
-        if !linked {
+        if !self.links(&block)? {
             let parent = block.parent_hash;
             self.check_floor(&block)?;
             self.pending.push(block);
@@ -205,12 +226,27 @@ impl Follower {
         let reference = block.id().reference();
         let child = self.pending.last().map(|child| child.number);
         match (self.mode, child) {
-            (Mode::Range { next, to }, _) if block.number == next => Ok(next.checked_add(1).map(|next| (next, to))),
-            (Mode::Walk { want, .. }, Some(child)) if want == block.hash && block.number.checked_add(1) != Some(child) => {
+            (Mode::Range { next, to }, _) if block.number == next => {
+                Ok(next.checked_add(1).map(|next| (next, to)))
+            }
+            (Mode::Walk { want, .. }, Some(child))
+                if want == block.hash && block.number.checked_add(1) != Some(child) =>
+            {
                 Err(FollowError::HeightGap { block: reference, child })
             }
             (Mode::Walk { want, then }, _) if want == block.hash => Ok(then),
             _ => Err(FollowError::NotAskedFor { block: reference }),
+        }
+    }
+
+    /// True when the block stands at the start or on an observed block.
+    fn links(&self, block: &VerifiedBlock) -> Result<bool, FollowError> {
+        match self.tree.get(block.parent_hash) {
+            Some(parent) if parent.number.checked_add(1) != Some(block.number) => {
+                Err(FollowError::HeightGap { block: parent.reference(), child: block.number })
+            }
+            Some(_) => Ok(true),
+            None => Ok(block.number == self.start),
         }
     }
 

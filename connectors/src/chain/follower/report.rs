@@ -69,7 +69,8 @@ impl Follower {
     }
 
     fn is_canonical(&self, block: BlockRef) -> bool {
-        self.head.is_some_and(|head| self.tree.contains(block.hash) && self.tree.is_ancestor(block, head.hash))
+        self.head
+            .is_some_and(|head| self.tree.contains(block.hash) && self.tree.is_ancestor(block, head.hash))
     }
 
     /// The height below which an unknown head can only be a node that lags far behind.

@@ -93,6 +93,8 @@ async fn retention_trims_by_age_and_by_bytes_and_never_an_inbox() {
     ];
     for (topic, retention, _) in retentions {
         log.ensure_topic(&TopicSpec { retention, ..spec(topic, 1) }).await.unwrap();
+    }
+    for (topic, ..) in retentions {
         for number in 0..10 {
             now.store(number * 100, Ordering::SeqCst);
             log.append(&at(topic, 0), vec![NewRecord::new("12345", "12345")]).await.unwrap();

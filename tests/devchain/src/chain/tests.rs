@@ -1,13 +1,17 @@
 //! The pure core: what it makes is deterministic and consistent, and reorganisations do what they say.
 
+use std::sync::Arc;
+
 use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, EMPTY_ROOT_HASH, ReceiptEnvelope};
 use alloy_primitives::{Address, B256, U256};
 
+use super::pending::Pending;
 use super::{
     BelowFinality, BlockSpec, ChainError, ChainSettings, Content, DevChain, Dropped, FinalityRule, Limits,
     ReorgOptions,
 };
-use crate::block::{BLOCK_GAS_LIMIT, BlockRef};
+use crate::block::{BASE_FEE_WEI, BLOCK_GAS_LIMIT, BlockRef};
+use crate::transaction::DevTransaction;
 use crate::transfer::{Transfer, TransferRequest};
 
 const TOKEN: Address = Address::with_last_byte(1);
@@ -295,18 +299,26 @@ fn impossible_requests_are_refused_and_change_nothing() {
 }
 
 #[test]
-fn the_queue_has_a_limit_and_fills_blocks_in_order() {
+fn the_queue_has_a_limit_and_is_mined_in_order() {
     let limits = Limits { pending: 3, ..Limits::default() };
     let mut chain = DevChain::with_settings(ChainSettings { limits, ..ChainSettings::new(1, 0) });
-    let heavy = routed(&vec![1; 20_000]);
-    let hashes = [chain.submit(&heavy), chain.submit(&heavy), chain.submit(&pay(1))].map(Result::unwrap);
-    assert_eq!(chain.submit(&pay(2)), Err(ChainError::PendingFull { limit: 3 }));
+    let hashes = [1, 2, 3].map(|value| chain.submit(&pay(value)).unwrap());
+    assert_eq!(chain.submit(&pay(4)), Err(ChainError::PendingFull { limit: 3 }));
     chain.mine_pending(1).unwrap();
-    assert_eq!(chain.pending_count(), 2, "two heavy transactions do not fit into one block");
-    chain.mine_pending(2).unwrap();
-    assert_eq!(first_transaction(&chain, 1), hashes[0]);
-    let second: Vec<_> = chain.head().transactions().iter().map(|transaction| transaction.hash()).collect();
-    assert_eq!(second, hashes[1..]);
+    let mined: Vec<_> = chain.head().transactions().iter().map(|transaction| transaction.hash()).collect();
+    assert_eq!(mined, hashes);
+    assert_eq!(chain.pending_count(), 0);
+}
+
+#[test]
+fn the_queue_gives_a_block_what_fits_and_keeps_the_rest() {
+    let mut pending = Pending::default();
+    for nonce in 0..3 {
+        pending.push(Arc::new(DevTransaction::new(&pay(1), 1, nonce, BASE_FEE_WEI)));
+    }
+    let fits = |gas_limit| pending.first_within(gas_limit).len();
+    assert_eq!([fits(50_999), fits(51_000), fits(152_999), fits(153_000)], [0, 1, 2, 3]);
+    assert_eq!(pending.len(), 3);
 }
 
 #[test]

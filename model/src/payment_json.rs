@@ -1,0 +1,151 @@
+//! Payments and refunds as JSON, the one representation that the API answers with and webhooks carry.
+//!
+//! The fields stand in a fixed order and every value is made here from text, numbers and lists, so the same record always
+//! gives the same bytes: a webhook's body is signed, and a replay must give it again.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    metadata::Metadata,
+    money::Amount,
+    records::payment::{Payment, PaymentMethod, PaymentStatus, PaymentTransfer, PaymentTransferStatus, Refund},
+};
+
+/// A payment's JSON object, ready to be serialized.
+#[derive(Debug, Clone, Serialize)]
+pub struct PaymentView<'a> {
+    id: String,
+    object: &'static str,
+    merchant: String,
+    livemode: bool,
+    status: PaymentStatus,
+    method: PaymentMethod,
+    amount: String,
+    asset: &'a str,
+    amount_received: String,
+    amount_refunded: String,
+    fee: String,
+    deposit_address: Option<String>,
+    payment_uri: Option<String>,
+    confirmations: u32,
+    confirmations_required: Option<u32>,
+    transactions: Vec<TransferView>,
+    reference_id: Option<&'a str>,
+    description: Option<&'a str>,
+    metadata: &'a Metadata,
+    failure: Option<&'a str>,
+    created_at: String,
+    expires_at: String,
+    completed_at: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct TransferView {
+    tx_hash: String,
+    block_number: u64,
+    log_index: u32,
+    amount: String,
+    status: PaymentTransferStatus,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct RefundView<'a> {
+    id: String,
+    object: &'static str,
+    payment: String,
+    merchant: String,
+    livemode: bool,
+    amount: String,
+    asset: &'a str,
+    destination: Option<&'a str>,
+    reference: Option<&'a str>,
+    reason: Option<&'a str>,
+    created_at: String,
+}
+
+/// A payment as the API and webhooks show it. `confirmations_required` is absent where finality is required instead.
+pub fn payment_view(payment: &Payment) -> PaymentView<'_> {
+    let amount = |amount| amount_text(amount, payment.scale);
+    PaymentView {
+        id: payment.id.to_string(),
+        object: "payment",
+        merchant: payment.merchant.to_string(),
+        livemode: payment.livemode,
+        status: payment.status,
+        method: payment.method,
+        amount: amount(payment.amount),
+        asset: payment.asset.as_str(),
+        amount_received: amount(payment.amount_received),
+        amount_refunded: amount(payment.amount_refunded),
+        fee: amount(payment.fee),
+        deposit_address: payment.deposit_address.map(|address| address.to_checksum()),
+        payment_uri: payment_uri(payment),
+        confirmations: payment.confirmations,
+        confirmations_required: payment.policy.and_then(|policy| policy.depth),
+        transactions: payment.transfers.iter().map(|transfer| transfer_view(transfer, payment.scale)).collect(),
+        reference_id: payment.reference_id.as_deref(),
+        description: payment.description.as_deref(),
+        metadata: &payment.metadata,
+        failure: payment.failure.as_deref(),
+        created_at: payment.created_at.to_string(),
+        expires_at: payment.expires_at.to_string(),
+        completed_at: payment.completed_at.map(|time| time.to_string()),
+    }
+}
+
+fn transfer_view(transfer: &PaymentTransfer, scale: u8) -> TransferView {
+    TransferView {
+        tx_hash: transfer.tx_hash.to_string(),
+        block_number: transfer.block_number.0,
+        log_index: transfer.log_index,
+        amount: amount_text(transfer.amount, scale),
+        status: transfer.status,
+    }
+}
+
+/// [`payment_view`] as a value.
+pub fn payment_json(payment: &Payment) -> Value {
+    // Text, numbers, lists and maps with text keys: there is nothing in it that JSON cannot state.
+    serde_json::to_value(payment_view(payment)).unwrap_or_default()
+}
+
+/// A refund as the API shows it.
+pub fn refund_json(refund: &Refund) -> Value {
+    let view = RefundView {
+        id: refund.id.to_string(),
+        object: "refund",
+        payment: refund.payment.to_string(),
+        merchant: refund.merchant.to_string(),
+        livemode: refund.livemode,
+        amount: amount_text(refund.amount, refund.scale),
+        asset: refund.asset.as_str(),
+        destination: refund.destination.as_deref(),
+        reference: refund.reference.as_deref(),
+        reason: refund.reason.as_deref(),
+        created_at: refund.created_at.to_string(),
+    };
+    // As in `payment_json`.
+    serde_json::to_value(view).unwrap_or_default()
+}
+
+/// What a wallet opens to pay (EIP-681): a call of the token's `transfer` with the deposit address and the amount in
+/// smallest units. `None` for a payment that is not made on a chain.
+pub fn payment_uri(payment: &Payment) -> Option<String> {
+    let (chain, token, deposit) = (payment.chain?, payment.token?, payment.deposit_address?);
+    let (token, deposit) = (token.to_checksum(), deposit.to_checksum());
+    Some(format!("ethereum:{token}@{chain}/transfer?address={deposit}&uint256={}", payment.amount))
+}
+
+/// An amount as people write it: at least two digits after the point where the asset has them, no further zeros
+/// (`12.50`, `0.000001`, `7`). Exact: it never rounds.
+pub fn amount_text(amount: Amount, scale: u8) -> String {
+    let exact = amount.to_decimal(scale);
+    let Some((whole, fraction)) = exact.split_once('.') else { return exact };
+    let needed = fraction.trim_end_matches('0').len().max(fraction.len().min(2));
+    let fraction: String = fraction.chars().take(needed).collect();
+    format!("{whole}.{fraction}")
+}
+
+#[cfg(test)]
+mod tests;

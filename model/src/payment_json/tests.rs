@@ -1,0 +1,139 @@
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::*;
+use crate::{
+    bytes::{Address, TxHash},
+    chain::{BlockNumber, ChainId, ConfirmationPolicy},
+    id::{MerchantId, PaymentId, RefundId},
+    time::Timestamp,
+};
+
+fn amount(units: i128) -> Amount {
+    Amount::new(units).unwrap()
+}
+
+fn check(units: i128, scale: u8, expect: &str) {
+    assert_eq!(amount_text(amount(units), scale), expect);
+    if units >= 0 {
+        assert_eq!(Amount::parse_decimal(expect, scale), Ok(amount(units)), "it reads back");
+    }
+}
+
+#[test]
+fn an_amount_has_two_digits_after_the_point_and_more_where_they_say_something() {
+    check(12_500_000, 6, "12.50");
+    check(12_000_000, 6, "12.00");
+    check(12_345_000, 6, "12.345");
+    check(1, 6, "0.000001");
+    check(0, 6, "0.00");
+    check(-62_500, 6, "-0.0625");
+    check(1_250, 2, "12.50");
+    check(75, 1, "7.5");
+    check(70, 1, "7.0");
+    check(7, 0, "7");
+    check(1_000_000_000_000_000_000, 18, "1.00");
+}
+
+fn payment() -> Payment {
+    Payment {
+        id: PaymentId::from_bits([1; 16]),
+        merchant: MerchantId::from_bits([2; 16]),
+        livemode: false,
+        version: 3,
+        status: PaymentStatus::Confirming,
+        method: PaymentMethod::Chain,
+        asset: "usdc:31337".parse().unwrap(),
+        scale: 6,
+        amount: amount(12_500_000),
+        amount_received: amount(12_500_000),
+        amount_confirmed: Amount::ZERO,
+        amount_refunded: Amount::ZERO,
+        fee: Amount::ZERO,
+        chain: Some(ChainId(31337)),
+        token: Some(Address::new([0xaa; 20])),
+        deposit_address: Some("0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed".parse().unwrap()),
+        derivation_path: Some("0/0".into()),
+        policy: Some(ConfirmationPolicy { depth: Some(3) }),
+        confirmations: 1,
+        reference_id: Some("ORDER_1".into()),
+        description: None,
+        metadata: Metadata(BTreeMap::from([("a".into(), "b".into())])),
+        transfers: vec![PaymentTransfer {
+            tx_hash: TxHash::new([3; 32]),
+            block_number: BlockNumber(9),
+            log_index: 2,
+            amount: amount(12_500_000),
+            status: PaymentTransferStatus::Seen,
+        }],
+        failure: None,
+        created_at: Timestamp::from_millis(1_700_000_000_000),
+        expires_at: Timestamp::from_millis(1_700_001_800_000),
+        completed_at: None,
+    }
+}
+
+#[test]
+fn a_payment_is_shown_as_the_api_documents_it() {
+    let expect = json!({
+        "id": format!("pay_{}", "01".repeat(16)),
+        "object": "payment",
+        "merchant": format!("mer_{}", "02".repeat(16)),
+        "livemode": false,
+        "status": "confirming",
+        "method": "chain",
+        "amount": "12.50",
+        "asset": "usdc:31337",
+        "amount_received": "12.50",
+        "amount_refunded": "0.00",
+        "fee": "0.00",
+        "deposit_address": "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+        "payment_uri": "ethereum:0xaAaAaAaaAaAaAaaAaAAAAAAAAaaaAaAaAaaAaaAa@31337/transfer\
+            ?address=0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed&uint256=12500000",
+        "confirmations": 1,
+        "confirmations_required": 3,
+        "transactions": [{
+            "tx_hash": format!("0x{}", "03".repeat(32)),
+            "block_number": 9,
+            "log_index": 2,
+            "amount": "12.50",
+            "status": "seen",
+        }],
+        "reference_id": "ORDER_1",
+        "description": null,
+        "metadata": {"a": "b"},
+        "failure": null,
+        "created_at": "2023-11-14T22:13:20Z",
+        "expires_at": "2023-11-14T22:43:20Z",
+        "completed_at": null,
+    });
+    assert_eq!(payment_json(&payment()), expect);
+}
+
+#[test]
+fn a_card_payment_has_no_address_to_pay_to() {
+    let card = Payment { chain: None, token: None, deposit_address: None, ..payment() };
+    let json = payment_json(&card);
+    assert_eq!((&json["payment_uri"], &json["deposit_address"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn a_refund_is_shown_with_its_amount_as_text() {
+    let payment = payment();
+    let refund = Refund {
+        id: RefundId::from_bits([4; 16]),
+        payment: payment.id,
+        merchant: payment.merchant,
+        livemode: false,
+        asset: payment.asset.clone(),
+        scale: 6,
+        amount: amount(500_000),
+        destination: Some("0xabc".into()),
+        reference: None,
+        reason: None,
+        created_at: payment.created_at,
+    };
+    let json = refund_json(&refund);
+    assert_eq!((&json["amount"], &json["object"], &json["destination"]), (&json!("0.50"), &json!("refund"), &json!("0xabc")));
+}

@@ -1,0 +1,199 @@
+//! Runs one task: reads its inbox, steps, commits, appends ticks when they are due.
+//!
+//! Reads see records that are written and not yet synced: one write-ahead log orders everything in this process, so no
+//! later commit can survive without an earlier one. A record that stops the task leaves the ones before it committed.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use streambook_log::{Log, LogError, ReadLimit, Record, Visibility, embedded::EmbeddedLog};
+use streambook_model::{
+    message::Message, meta::Meta, position::{Offset, Partition}, records::book::Tick, time::Timestamp,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::{self, Clock},
+    health::{Condition, Health},
+    metrics::Metric,
+    processor::Processor,
+    publisher::{PublishError, Publisher},
+    state::StateError,
+    step::{Output, Step, Stopped, Taken, Task, chain_of},
+    store::TaskStore,
+};
+
+/// Most records of one commit: enough to share its cost, few enough that state and outputs of a batch stay small.
+const BATCH: ReadLimit = ReadLimit { records: 512, bytes: 4 << 20 };
+/// The longest wait without looking at the clock again.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Why a task ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A record stopped it.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The log failed.
+    #[error("the log failed")]
+    Log(#[from] LogError),
+    /// A tick could not be appended.
+    #[error("a tick could not be appended")]
+    Tick(#[from] PublishError),
+}
+
+/// One task and what it needs to run.
+pub struct Runner {
+    log: Arc<EmbeddedLog>,
+    processor: Arc<dyn Processor>,
+    partition: Partition,
+    clock: Clock,
+    health: Health,
+}
+
+impl Runner {
+    /// A task of this processor at this partition.
+    pub fn new(
+        log: Arc<EmbeddedLog>,
+        processor: Arc<dyn Processor>,
+        partition: Partition,
+        clock: Clock,
+        health: Health,
+    ) -> Self {
+        Self { log, processor, partition, clock, health }
+    }
+
+    /// The task's name, for example `book/3`.
+    pub fn name(&self) -> String {
+        crate::step::task_name(&*self.processor, self.partition)
+    }
+
+    /// Runs until it is told to stop, or has to.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
+        let task = Task::new(&*self.processor, self.partition);
+        let mut store = TaskStore::open(Arc::clone(&self.log), self.processor.name(), self.partition)?;
+        let mut next = store.next_offset()?;
+        let mut ticked_to = Offset(0);
+        self.report(&store)?;
+        while !stop.is_cancelled() {
+            let records = self.log.read(task.inbox(), next, BATCH, Visibility::Written).await?;
+            if records.is_empty() {
+                // A tick that is appended and not yet taken must not be appended again.
+                let due = if next >= ticked_to { self.processor.next_deadline(&store)? } else { None };
+                if let Some(tick) = due.filter(|due| *due <= (self.clock)()) {
+                    ticked_to = self.tick(&task, tick).await?;
+                    continue;
+                }
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    waited = self.log.wait(task.inbox(), next, Visibility::Written) => waited?,
+                    () = tokio::time::sleep(self.until(due)) => {}
+                }
+                continue;
+            }
+            // Steps are short, but they read the store: other futures of this thread move to another one meanwhile.
+            next = tokio::task::block_in_place(|| self.take(&task, &mut store, &records))?;
+            self.lag(&task, next)?;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// Steps through the records and commits what was done, even when one of them stops the task.
+    fn take(&self, task: &Task<'_>, store: &mut TaskStore, records: &[Record]) -> Result<Offset, RunError> {
+        let mut outputs: Vec<Output> = Vec::new();
+        let mut taken = Vec::with_capacity(records.len());
+        let mut stopped = None;
+        for record in records {
+            match task.step(record, store) {
+                Ok(mut step) => {
+                    outputs.append(&mut step.outputs);
+                    taken.push(step);
+                }
+                Err(reason) => {
+                    stopped = Some(reason);
+                    break;
+                }
+            }
+        }
+        let first = records.first().map_or(Offset(0), |record| record.offset);
+        let next = first.plus(u64::try_from(taken.len()).unwrap_or(u64::MAX));
+        if !taken.is_empty() {
+            let emitted = outputs.len();
+            let began = Instant::now();
+            store.commit(next, outputs)?;
+            self.count(task, &taken, records, emitted, began.elapsed());
+            self.report(store)?;
+        }
+        stopped.map_or(Ok(next), |reason| Err(reason.into()))
+    }
+
+    fn count(&self, task: &Task<'_>, taken: &[Step], records: &[Record], emitted: usize, commit: Duration) {
+        let label = || ("task", task.name().to_owned());
+        for (kind, name) in [(Taken::Processed, "processed"), (Taken::Repeat, "repeat"), (Taken::DeadLettered, "dead")] {
+            let count = taken.iter().filter(|step| step.taken == kind).count();
+            if count > 0 {
+                Metric::Records.count(count as u64, &[label(), ("result", name.to_owned())]);
+            }
+        }
+        let dead = taken.iter().filter(|step| step.taken == Taken::DeadLettered).count();
+        if dead > 0 {
+            Metric::DeadLetters.count(dead as u64, &[label()]);
+        }
+        Metric::Outputs.count(emitted as u64, &[label()]);
+        Metric::CommitSeconds.observe(commit, &[label()]);
+        if let Some(oldest) = records.first() {
+            let appended = Timestamp::from_millis(i64::try_from(oldest.appended_at_ms).unwrap_or(i64::MAX));
+            Metric::LatencySeconds.observe(clock::since(appended, (self.clock)()), &[label()]);
+        }
+    }
+
+    fn lag(&self, task: &Task<'_>, next: Offset) -> Result<(), RunError> {
+        let end = self.log.written_end(task.inbox())?;
+        Metric::Lag.set(end.0.saturating_sub(next.0), &[("task", task.name().to_owned())]);
+        Ok(())
+    }
+
+    fn report(&self, store: &TaskStore) -> Result<(), RunError> {
+        let alarms = self.processor.alarms(store)?;
+        let condition = match alarms.is_empty() {
+            true => Condition::Running,
+            false => Condition::Troubled { reason: alarms.join("; ") },
+        };
+        self.health.report(&self.name(), condition);
+        Ok(())
+    }
+
+    fn until(&self, due: Option<Timestamp>) -> Duration {
+        due.map_or(LONGEST_WAIT, |due| clock::since((self.clock)(), due).min(LONGEST_WAIT))
+    }
+
+    /// Appends the tick; gives the offset after it.
+    async fn tick(&self, task: &Task<'_>, due: Timestamp) -> Result<Offset, RunError> {
+        let now = (self.clock)();
+        let id = format!("tick:{}:{}", task.name(), due.millis());
+        let meta = Meta { source: None, id, occurred_at: due, recorded_at: now, cause: None, trace: None };
+        let log: Arc<dyn Log> = Arc::<EmbeddedLog>::clone(&self.log);
+        let message = Message::from(Tick { meta, now });
+        let appended = Publisher::new(log).publish_to(task.inbox(), b"tick", &message).await?;
+        Ok(appended.base.plus(appended.records))
+    }
+}
+
+/// Runs a task and reports how it ended; never returns an error, so that the rest goes on.
+pub async fn supervise(runner: Runner, stop: CancellationToken) {
+    let (name, health) = (runner.name(), runner.health.clone());
+    let ended = tokio::spawn(runner.run(stop.clone())).await;
+    let reason = match ended {
+        Ok(Ok(())) if stop.is_cancelled() => return,
+        Ok(Ok(())) => "it ended by itself".to_owned(),
+        Ok(Err(error)) => chain_of(&error),
+        Err(panicked) => format!("a defect of Streambook: {panicked}"),
+    };
+    health.report(&name, Condition::Stopped { reason });
+}

@@ -1,0 +1,202 @@
+//! Feeds a sink: reads synced records of all its partitions, hands them over in batches, retries what failed.
+//!
+//! Memory is bounded by one batch; a slow sink slows only itself, since the log holds what waits.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::future::select_all;
+use streambook_log::{Log, LogError, ReadLimit, Record, Visibility};
+use streambook_model::{
+    codec::{self, CodecError},
+    position::{Offset, Partition, TopicPartition},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::{self, Clock},
+    health::{Condition, Health},
+    metrics::Metric,
+    sink::{Batch, Delivered, Sink, SinkError},
+    step::chain_of,
+};
+
+/// The first pause after a failed write; each further one is twice as long.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// The longest pause.
+const PAUSE_LONGEST: Duration = Duration::from_secs(10);
+
+/// Why a sink ended.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkStopped {
+    /// The log failed, or what it holds is not what was written.
+    #[error("the log failed")]
+    Log(#[from] LogError),
+    /// A record cannot be decoded: this program is older than the one that wrote it, or the record is damaged.
+    #[error("{from} offset {offset} cannot be decoded")]
+    Decode {
+        /// The partition.
+        from: TopicPartition,
+        /// The offset.
+        offset: Offset,
+        /// Why.
+        #[source]
+        source: CodecError,
+    },
+    /// The sink refuses to go on.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+}
+
+/// A sink and what it needs to run.
+pub struct SinkRunner<S> {
+    log: Arc<dyn Log>,
+    sink: S,
+    limit: ReadLimit,
+    clock: Clock,
+    health: Health,
+}
+
+impl<S: Sink> SinkRunner<S> {
+    /// Feeds this sink from this log, at most `limit` at a time.
+    pub fn new(log: Arc<dyn Log>, sink: S, limit: ReadLimit, clock: Clock, health: Health) -> Self {
+        Self { log, sink, limit, clock, health }
+    }
+
+    /// Runs until it is told to stop, or has to. Reports how it is; never returns an error, so that the rest goes on.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let name = self.sink.name();
+        self.health.report(name, Condition::Running);
+        if let Err(error) = self.feed(&stop).await {
+            self.health.report(name, Condition::Stopped { reason: chain_of(&error) });
+        }
+    }
+
+    async fn feed(&mut self, stop: &CancellationToken) -> Result<(), SinkStopped> {
+        let mut positions = self.start(stop).await?;
+        while !stop.is_cancelled() {
+            let batch = self.batch(&positions).await?;
+            if batch.records.is_empty() {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    waited = more(&*self.log, &positions) => waited?,
+                }
+                continue;
+            }
+            if self.write(&batch, stop).await? {
+                positions.extend(batch.after);
+            }
+        }
+        Ok(())
+    }
+
+    /// The position of every partition of every input; waits for the sink to be reachable.
+    async fn start(&mut self, stop: &CancellationToken) -> Result<BTreeMap<TopicPartition, Offset>, SinkStopped> {
+        let mut pause = PAUSE_FIRST;
+        let committed = loop {
+            match self.sink.positions().await {
+                Ok(positions) => break positions,
+                Err(error) if stop.is_cancelled() => return Err(error.into()),
+                Err(error) => pause = self.pause(error, pause, stop).await?,
+            }
+        };
+        let mut positions = BTreeMap::new();
+        for topic in self.sink.inputs() {
+            for number in 0..topic.partitions {
+                let partition = TopicPartition::new(topic.topic(), Partition(number));
+                let bounds = self.log.bounds(&partition, Visibility::Synced).await?;
+                let next = committed.get(&partition).copied().unwrap_or(bounds.first);
+                positions.insert(partition, next);
+            }
+        }
+        Ok(positions)
+    }
+
+    /// What is there, up to the limit, partition after partition.
+    async fn batch(&self, positions: &BTreeMap<TopicPartition, Offset>) -> Result<Batch, SinkStopped> {
+        let mut batch = Batch { records: Vec::new(), before: BTreeMap::new(), after: BTreeMap::new() };
+        let (mut lag, mut oldest) = (0, None);
+        for (from, next) in positions {
+            let left = self.limit.records.saturating_sub(batch.records.len());
+            lag += self.log.bounds(from, Visibility::Synced).await?.end.0.saturating_sub(next.0);
+            if left == 0 {
+                continue;
+            }
+            // No partition takes more than its share while others wait, so none can starve the rest.
+            let share = ReadLimit { records: left.min(self.limit.records / 4 + 1), bytes: self.limit.bytes };
+            let records = self.log.read(from, *next, share, Visibility::Synced).await?;
+            let Some(last) = records.last() else { continue };
+            batch.before.insert(from.clone(), *next);
+            batch.after.insert(from.clone(), last.offset.plus(1));
+            oldest = oldest.into_iter().chain(records.first().map(|record| record.appended_at_ms)).min();
+            for record in &records {
+                batch.records.push(decode(from, record)?);
+            }
+        }
+        Metric::SinkLag.set(lag, &[("sink", self.sink.name().to_owned())]);
+        Ok(batch)
+    }
+
+    /// Writes until it succeeds. `false` when it was told to stop first.
+    async fn write(&mut self, batch: &Batch, stop: &CancellationToken) -> Result<bool, SinkStopped> {
+        let mut pause = PAUSE_FIRST;
+        loop {
+            let began = Instant::now();
+            match self.sink.write(batch).await {
+                Ok(()) => {
+                    self.written(batch, began.elapsed());
+                    return Ok(true);
+                }
+                Err(_) if stop.is_cancelled() => return Ok(false),
+                Err(error) => pause = self.pause(error, pause, stop).await?,
+            }
+        }
+    }
+
+    fn written(&self, batch: &Batch, took: Duration) {
+        let label = || ("sink", self.sink.name().to_owned());
+        Metric::SinkRecords.count(batch.records.len() as u64, &[label()]);
+        Metric::SinkWriteSeconds.observe(took, &[label()]);
+        if let Some(oldest) = batch.records.iter().map(|record| record.message.meta().recorded_at).min() {
+            Metric::SinkLatencySeconds.observe(clock::since(oldest, (self.clock)()), &[label()]);
+        }
+        self.health.report(self.sink.name(), Condition::Running);
+    }
+
+    async fn pause(
+        &self,
+        error: SinkError,
+        pause: Duration,
+        stop: &CancellationToken,
+    ) -> Result<Duration, SinkStopped> {
+        if matches!(error, SinkError::Stop(_)) {
+            return Err(error.into());
+        }
+        Metric::SinkRetries.count(1, &[("sink", self.sink.name().to_owned())]);
+        self.health.report(self.sink.name(), Condition::Troubled { reason: chain_of(&error) });
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+        Ok((pause * 2).min(PAUSE_LONGEST))
+    }
+}
+
+fn decode(from: &TopicPartition, record: &Record) -> Result<Delivered, SinkStopped> {
+    let message = codec::decode(&record.value);
+    let message =
+        message.map_err(|source| SinkStopped::Decode { from: from.clone(), offset: record.offset, source })?;
+    Ok(Delivered { from: from.clone(), offset: record.offset, message })
+}
+
+/// Waits until any of the partitions has more.
+async fn more(log: &dyn Log, positions: &BTreeMap<TopicPartition, Offset>) -> Result<(), LogError> {
+    if positions.is_empty() {
+        return std::future::pending().await;
+    }
+    let waits = positions.iter().map(|(partition, next)| log.wait(partition, *next, Visibility::Synced));
+    select_all(waits).await.0
+}
