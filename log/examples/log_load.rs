@@ -32,9 +32,11 @@ async fn main() -> Outcome<()> {
     let path = Path::new(&path);
 
     let log = EmbeddedLog::open(EmbeddedOptions::new(path))?;
-    let spec = TopicSpec { name: TopicName::new("t")?, partitions: PARTITIONS, retention: Retention::Forever };
+    let spec =
+        TopicSpec { name: TopicName::new("t")?, partitions: PARTITIONS, retention: Retention::Forever };
     log.ensure_topic(&spec).await?;
-    let states = (0..extra).map(|number| log.state(&format!("task{number}"))).collect::<Result<Vec<_>, _>>()?;
+    let states =
+        (0..extra).map(|number| log.state(&format!("task{number}"))).collect::<Result<Vec<_>, _>>()?;
 
     let written_before = proc_value("/proc/self/io", "write_bytes:");
     let began = Instant::now();
@@ -50,7 +52,11 @@ async fn main() -> Outcome<()> {
     let log = EmbeddedLog::open(EmbeddedOptions::new(path))?;
     println!("open: {:?}", began.elapsed());
     read_all(&log, "read after opening", records)?;
-    println!("peak memory: {} MiB, on disk: {} MiB", proc_value("/proc/self/status", "VmHWM:") / 1_024, log.disk_bytes()? >> 20);
+    println!(
+        "peak memory: {} MiB, on disk: {} MiB",
+        proc_value("/proc/self/status", "VmHWM:") / 1_024,
+        log.disk_bytes()? >> 20
+    );
     Ok(())
 }
 

@@ -24,7 +24,9 @@ pub enum LogError {
         partitions: u16,
     },
     /// The topic exists with another number of partitions, which is fixed at creation.
-    #[error("topic `{topic}` has {has} partitions and {asked} were asked for: the number is fixed at creation")]
+    #[error(
+        "topic `{topic}` has {has} partitions and {asked} were asked for: the number is fixed at creation"
+    )]
     PartitionCount {
         /// The topic.
         topic: TopicName,
@@ -99,7 +101,9 @@ pub enum LogError {
         path: PathBuf,
     },
     /// The directory was written by a version of this program that this one does not know.
-    #[error("{path} has log format {found}, this program knows {known}: use the program that wrote it, or a newer one")]
+    #[error(
+        "{path} has log format {found}, this program knows {known}: use the program that wrote it, or a newer one"
+    )]
     UnknownFormat {
         /// The directory.
         path: PathBuf,
@@ -164,7 +168,8 @@ pub(crate) fn says_full(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(current) = next {
         if let Some(io) = current.downcast_ref::<io::Error>() {
-            let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
+            let full =
+                [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
             return full.contains(&io.kind());
         }
         next = current.source();

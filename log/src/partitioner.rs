@@ -22,7 +22,11 @@ mod tests {
     fn vectors_never_change() {
         // python3 -c "import hashlib; print(int.from_bytes(hashlib.sha256(KEY).digest()[:8], 'big') % N)"
         for (key, partitions, expected) in VECTORS {
-            assert_eq!(partition_of(key.as_bytes(), partitions), Partition(expected), "{key} of {partitions}");
+            assert_eq!(
+                partition_of(key.as_bytes(), partitions),
+                Partition(expected),
+                "{key} of {partitions}"
+            );
         }
     }
 

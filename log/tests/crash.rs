@@ -3,7 +3,12 @@
 //! This program is both sides: without arguments it runs the tests; with them it is the process that is killed. What the
 //! victim acknowledges it prints, and what it printed must be there when the log is opened again.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, reason = "a test without the usual harness")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test without the usual harness"
+)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -62,7 +67,8 @@ fn victim_load(path: &Path) {
     runtime().block_on(async {
         let log = EmbeddedLog::open(EmbeddedOptions::new(path)).unwrap();
         log.ensure_topic(&spec()).await.unwrap();
-        let tasks: Vec<_> = (0..PARTITIONS).map(|number| tokio::spawn(load(Arc::clone(&log), number))).collect();
+        let tasks: Vec<_> =
+            (0..PARTITIONS).map(|number| tokio::spawn(load(Arc::clone(&log), number))).collect();
         for task in tasks {
             task.await.unwrap();
         }
@@ -73,7 +79,9 @@ async fn load(log: Arc<EmbeddedLog>, number: u16) {
     let state = log.state(&format!("task{number}")).unwrap();
     let neighbour = (number + 1) % PARTITIONS;
     loop {
-        let count = state.get(b"count").unwrap().map_or(0, |bytes| u64::from_be_bytes(bytes[..].try_into().unwrap())) + 1;
+        let count =
+            state.get(b"count").unwrap().map_or(0, |bytes| u64::from_be_bytes(bytes[..].try_into().unwrap()))
+                + 1;
         let record = NewRecord::new(format!("{number}"), format!("{count}"));
         let value = Some(count.to_be_bytes().to_vec().into());
         let commit = Commit {
@@ -91,7 +99,8 @@ async fn load(log: Arc<EmbeddedLog>, number: u16) {
 /// and the state says the same count.
 fn check(path: &Path, acknowledged: &[String]) {
     let log = EmbeddedLog::open(EmbeddedOptions::new(path)).unwrap();
-    let partitions: Vec<Vec<(String, u64)>> = (0..PARTITIONS).map(|partition| read_all(&log, partition)).collect();
+    let partitions: Vec<Vec<(String, u64)>> =
+        (0..PARTITIONS).map(|partition| read_all(&log, partition)).collect();
     for number in 0..PARTITIONS {
         let (neighbour, task) = ((number + 1) % PARTITIONS, number.to_string());
         let of_task = |partition: u16| -> Vec<u64> {
@@ -105,7 +114,8 @@ fn check(path: &Path, acknowledged: &[String]) {
         assert_eq!(of_task(neighbour), expected);
     }
     for line in acknowledged {
-        let fields: Vec<u64> = line.trim_end_matches('.').split(' ').map(|field| field.parse().unwrap()).collect();
+        let fields: Vec<u64> =
+            line.trim_end_matches('.').split(' ').map(|field| field.parse().unwrap()).collect();
         let &[number, count, own, neighbours] = fields.as_slice() else { panic!("{line}") };
         let task = usize::try_from(number).unwrap();
         let expected = (number.to_string(), count);
@@ -119,7 +129,8 @@ fn check(path: &Path, acknowledged: &[String]) {
 fn read_all(log: &EmbeddedLog, partition: u16) -> Vec<(String, u64)> {
     let (mut found, mut next) = (Vec::new(), Offset(0));
     loop {
-        let read = log.read_blocking(&at(partition), next, ReadLimit::default(), Visibility::Written).unwrap();
+        let read =
+            log.read_blocking(&at(partition), next, ReadLimit::default(), Visibility::Written).unwrap();
         let Some(last) = read.last() else { return found };
         next = last.offset.plus(1);
         found.extend(read.iter().map(|record| {
@@ -166,7 +177,10 @@ async fn fill(log: &EmbeddedLog) -> Vec<u64> {
         assert!(acknowledged.len() < 100_000, "it never stopped");
     };
     assert!(error.is_disk_full(), "{error:?}");
-    assert_eq!(error.to_string(), "the log accepts no more writes: the disk is full: free space and start again");
+    assert_eq!(
+        error.to_string(),
+        "the log accepts no more writes: the disk is full: free space and start again"
+    );
     // Everything after it fails the same way, and reading goes on.
     assert!(fill_one(log).await.unwrap_err().is_disk_full());
     assert!(log.check().unwrap_err().is_disk_full());
@@ -179,7 +193,8 @@ async fn fill(log: &EmbeddedLog) -> Vec<u64> {
 async fn fill_one(log: &EmbeddedLog) -> Result<Offset, LogError> {
     let base = log.written_end(&at(0))?;
     let noise = |number: u64| payload(number);
-    let records = (base.0..base.0 + 4).map(|number| NewRecord::new(number.to_string(), noise(number))).collect();
+    let records =
+        (base.0..base.0 + 4).map(|number| NewRecord::new(number.to_string(), noise(number))).collect();
     let appended = log.append(&at(0), records).await?;
     log.synced(&appended).await?;
     Ok(appended.base)
@@ -227,7 +242,9 @@ fn full_disk() {
         return;
     };
     if output.status.code() == Some(77) || output.stderr.starts_with(b"unshare") {
-        println!("  not run: it needs a kernel that lets a user namespace mount tmpfs (kernel.unprivileged_userns_clone=1)");
+        println!(
+            "  not run: it needs a kernel that lets a user namespace mount tmpfs (kernel.unprivileged_userns_clone=1)"
+        );
         return;
     }
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,5 +1,7 @@
 //! Random sequences of operations on the embedded log, compared with a few lines of plain vectors.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of a test")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -73,14 +75,18 @@ async fn run(steps: &[Step]) {
         }
     }
     drop(log);
-    compare(&open(dir.path()).await, &model).await;
+    log = open(dir.path()).await;
+    compare(&log, &model).await;
 }
 
 /// Little memory for recent records, so that reads come from the tables as well.
 async fn open(path: &Path) -> Arc<EmbeddedLog> {
-    let log = EmbeddedLog::open(EmbeddedOptions { recent_bytes: 1_500, ..EmbeddedOptions::new(path) }).unwrap();
+    let log =
+        EmbeddedLog::open(EmbeddedOptions { recent_bytes: 1_500, ..EmbeddedOptions::new(path) }).unwrap();
     let name = TopicName::new("t").unwrap();
-    log.ensure_topic(&TopicSpec { name, partitions: PARTITIONS, retention: Retention::Forever }).await.unwrap();
+    log.ensure_topic(&TopicSpec { name, partitions: PARTITIONS, retention: Retention::Forever })
+        .await
+        .unwrap();
     log
 }
 
@@ -100,7 +106,12 @@ async fn append(log: &EmbeddedLog, model: &mut Model, partition: u16, values: &[
     log.synced(&appended).await.unwrap();
 }
 
-fn commit(log: &EmbeddedLog, model: &mut Model, writes: &[(u8, Option<u8>)], appends: &[(u16, Vec<Vec<u8>>)]) {
+fn commit(
+    log: &EmbeddedLog,
+    model: &mut Model,
+    writes: &[(u8, Option<u8>)],
+    appends: &[(u16, Vec<Vec<u8>>)],
+) {
     let state = log.state("s").unwrap();
     let write = |(key, value): &(u8, Option<u8>)| StateWrite {
         state: state.clone(),
@@ -136,7 +147,10 @@ async fn read(log: &EmbeddedLog, model: &Model, partition: u16, from: u64, recor
     }
     let expected: Vec<_> = expected.iter().skip(usize::try_from(from).unwrap()).take(records).collect();
     let found = found.unwrap();
-    assert_eq!(found.iter().map(|record| record.value.to_vec()).collect::<Vec<_>>().iter().collect::<Vec<_>>(), expected);
+    assert_eq!(
+        found.iter().map(|record| record.value.to_vec()).collect::<Vec<_>>().iter().collect::<Vec<_>>(),
+        expected
+    );
     assert!(found.iter().zip(from..).all(|(record, offset)| record.offset == Offset(offset)));
 }
 

@@ -16,7 +16,9 @@ pub struct AssetId(Arc<str>);
 
 /// Text that is not an asset id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not an asset: expected 1 to 16 of a-z and 0-9, and for a token `:` and its chain id, for example `usd` or `usdc:1`")]
+#[error(
+    "`{0}` is not an asset: expected 1 to 16 of a-z and 0-9, and for a token `:` and its chain id, for example `usd` or `usdc:1`"
+)]
 pub struct InvalidAssetId(String);
 
 impl AssetId {
@@ -35,7 +37,8 @@ impl FromStr for AssetId {
     type Err = InvalidAssetId;
 
     fn from_str(text: &str) -> Result<Self, InvalidAssetId> {
-        let (symbol, chain) = text.split_once(':').map_or((text, None), |(symbol, chain)| (symbol, Some(chain)));
+        let (symbol, chain) =
+            text.split_once(':').map_or((text, None), |(symbol, chain)| (symbol, Some(chain)));
         let symbol_fits = (1..=16).contains(&symbol.len())
             && symbol.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         let canonical = |chain: &str| chain.parse::<u64>().is_ok_and(|id| id > 0 && id.to_string() == chain);
@@ -91,9 +94,8 @@ pub struct Asset {
 }
 
 /// ISO 4217 currencies that Stripe settles without minor units (<https://docs.stripe.com/currencies#zero-decimal>).
-const ZERO_DECIMAL: [&str; 15] = [
-    "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf",
-];
+const ZERO_DECIMAL: [&str; 15] =
+    ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"];
 /// Currencies with three decimal places (<https://docs.stripe.com/currencies#three-decimal>).
 const THREE_DECIMAL: [&str; 5] = ["bhd", "jod", "kwd", "omr", "tnd"];
 
@@ -120,7 +122,9 @@ mod tests {
         for good in ["usd", "coins", "usdc:1", "usdc:31337"] {
             assert!(good.parse::<AssetId>().is_ok(), "{good}");
         }
-        for bad in ["", "USD", "usdc:", "usdc:01", "usdc:0", "usdc:x", ":1", "us d", "usdc:1:2", "abcdefghijklmnopq"] {
+        for bad in
+            ["", "USD", "usdc:", "usdc:01", "usdc:0", "usdc:x", ":1", "us d", "usdc:1:2", "abcdefghijklmnopq"]
+        {
             assert!(bad.parse::<AssetId>().is_err(), "{bad}");
         }
     }

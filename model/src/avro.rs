@@ -35,7 +35,9 @@ pub(crate) fn enumeration(
     namespace: NamespaceRef,
 ) -> Schema {
     let symbols = symbols.iter().map(|symbol| (*symbol).to_owned()).collect();
-    named(name, known, namespace, |name| Schema::Enum(EnumSchema::builder().name(name).symbols(symbols).build()))
+    named(name, known, namespace, |name| {
+        Schema::Enum(EnumSchema::builder().name(name).symbols(symbols).build())
+    })
 }
 
 /// Unsigned 64-bit counters as Avro `long`, which every Avro library reads. Values above `i64::MAX` are refused.

@@ -146,7 +146,11 @@ impl<const N: usize, K: Kind> FromStr for FixedBytes<N, K> {
 
 impl<const N: usize, K> Serialize for FixedBytes<N, K> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { serializer.serialize_bytes(&self.bytes) }
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            serializer.serialize_bytes(&self.bytes)
+        }
     }
 }
 

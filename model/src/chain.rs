@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::bytes::{BlockHash, TxHash};
 
 /// A chain's id (EIP-155).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ChainId(#[serde(with = "crate::avro::long")] pub u64);
 

@@ -170,7 +170,8 @@ pub fn decode(bytes: &[u8]) -> Result<Message, CodecError> {
 
 /// The running hash after one more output: over the hash before it, its number, and the record without lineage.
 pub fn extend_chain(before: LineageHash, seq: u64, unstamped: &[u8]) -> LineageHash {
-    let digest = Sha256::new().chain_update(before.as_bytes()).chain_update(seq.to_be_bytes()).chain_update(unstamped);
+    let digest =
+        Sha256::new().chain_update(before.as_bytes()).chain_update(seq.to_be_bytes()).chain_update(unstamped);
     let digest: [u8; 32] = digest.finalize().into();
     let mut chain = [0; 16];
     chain.copy_from_slice(&digest[..16]);
@@ -223,4 +224,5 @@ pub fn past_schemas() -> &'static [(&'static str, &'static str)] {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the test writes schema files when it is told to")]
 mod tests;

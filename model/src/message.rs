@@ -8,13 +8,16 @@ use crate::{
     meta::Meta,
     records::{
         book::{AcceptPayment, CancelPayment, CreatePayment, CreateRefund, Tick},
-        chain::{ChainBlock, ChainFinalized, ChainHead, ChainStatus, DeadlinePassed, TransferEvent, WatchAddress},
+        chain::{
+            ChainBlock, ChainFinalized, ChainFork, ChainHead, ChainStatus, DeadlinePassed, TransferEvent,
+            WatchAddress,
+        },
         dead_letter::DeadLetter,
         ledger::LedgerTransaction,
         payment::PaymentEvent,
         registry::{
-            ApiKeyChanged, EndpointChanged, MerchantChanged, PutApiKey, PutEndpoint, PutMerchant, PutSettings,
-            SettingsChanged,
+            ApiKeyChanged, EndpointChanged, MerchantChanged, PutApiKey, PutEndpoint, PutMerchant,
+            PutSettings, SettingsChanged,
         },
         reply::CommandReply,
         stripe::{CardFact, StripeEvent},
@@ -81,6 +84,7 @@ messages!(
     CardFact,
     ChainBlock,
     ChainFinalized,
+    ChainFork,
     ChainHead,
     ChainStatus,
     CommandReply,

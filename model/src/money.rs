@@ -84,7 +84,8 @@ impl Amount {
             return Err(AmountError::NotANumber);
         }
         let fraction = fraction.trim_end_matches('0');
-        let missing = usize::from(scale).checked_sub(fraction.len()).ok_or(AmountError::TooPrecise { scale })?;
+        let missing =
+            usize::from(scale).checked_sub(fraction.len()).ok_or(AmountError::TooPrecise { scale })?;
         let units = format!("{whole}{fraction}{:0<missing$}", "");
         units.parse::<i128>().map_err(|_| AmountError::Overflow).and_then(Self::new)
     }

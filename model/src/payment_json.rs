@@ -9,7 +9,9 @@ use serde_json::Value;
 use crate::{
     metadata::Metadata,
     money::Amount,
-    records::payment::{Payment, PaymentMethod, PaymentStatus, PaymentTransfer, PaymentTransferStatus, Refund},
+    records::payment::{
+        Payment, PaymentMethod, PaymentStatus, PaymentTransfer, PaymentTransferStatus, Refund,
+    },
 };
 
 /// A payment's JSON object, ready to be serialized.
@@ -83,7 +85,11 @@ pub fn payment_view(payment: &Payment) -> PaymentView<'_> {
         payment_uri: payment_uri(payment),
         confirmations: payment.confirmations,
         confirmations_required: payment.policy.and_then(|policy| policy.depth),
-        transactions: payment.transfers.iter().map(|transfer| transfer_view(transfer, payment.scale)).collect(),
+        transactions: payment
+            .transfers
+            .iter()
+            .map(|transfer| transfer_view(transfer, payment.scale))
+            .collect(),
         reference_id: payment.reference_id.as_deref(),
         description: payment.description.as_deref(),
         metadata: &payment.metadata,

@@ -60,7 +60,9 @@ impl Serialize for Timestamp {
         if !serializer.is_human_readable() {
             return serializer.serialize_i64(self.0);
         }
-        let text = self.rfc3339().ok_or_else(|| ser::Error::custom("a time outside the years RFC 3339 can state"))?;
+        let text = self
+            .rfc3339()
+            .ok_or_else(|| ser::Error::custom("a time outside the years RFC 3339 can state"))?;
         serializer.serialize_str(&text)
     }
 }

@@ -48,8 +48,13 @@ pub const REGISTRY_INBOX: TopicDef = inbox("registry.inbox", 1, "merchant or end
 /// Changes of merchants, keys, endpoints and settings; kept for ever, since the API and the sinks start from it.
 pub const REGISTRY_EVENTS: TopicDef = inbox("registry.events", 1, "merchant, key or endpoint");
 /// Answers to commands, a partition for each API instance.
-pub const API_REPLIES: TopicDef =
-    TopicDef { name: "api.replies", partitions: SHARDS, keep: Keep::Retention, key: "request", public: false };
+pub const API_REPLIES: TopicDef = TopicDef {
+    name: "api.replies",
+    partitions: SHARDS,
+    keep: Keep::Retention,
+    key: "request",
+    public: false,
+};
 /// Messages to the merchants' endpoints.
 pub const WEBHOOKS_OUTBOX: TopicDef = inbox("webhooks.outbox", SHARDS, "endpoint");
 /// Steps of the payments' lives.

@@ -7,6 +7,7 @@
 //! - [`store`], [`runner`]: the same step in production, on the embedded log, with its atomic commit.
 //! - [`sink`], [`sink_runner`]: what carries results out.
 //! - [`health`], [`metrics`]: what an operator sees.
+//! - [`secrets`]: seals what must be kept and not be read.
 
 pub mod clock;
 pub mod health;
@@ -15,6 +16,7 @@ pub mod metrics;
 pub mod processor;
 pub mod publisher;
 pub mod runner;
+pub mod secrets;
 pub mod sink;
 pub mod sink_runner;
 pub mod state;

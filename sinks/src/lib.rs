@@ -1,0 +1,2 @@
+pub mod sql;
+pub mod webhooks;

@@ -30,6 +30,14 @@ pub enum TransactionAnswer {
 }
 
 impl TransactionAnswer {
+    /// The whole transaction, where the node sent it.
+    pub fn full(&self) -> Option<&FullTransaction> {
+        match self {
+            Self::Hash(_) => None,
+            Self::Full(transaction) => Some(transaction),
+        }
+    }
+
     /// The hash that the node claims.
     pub fn hash(&self) -> TxHash {
         match self {
@@ -46,6 +54,8 @@ pub struct FullTransaction {
     pub hash: TxHash,
     /// EIP-2718 type; 0 for a legacy transaction.
     pub kind: u64,
+    /// Whom it calls; covered by the hash.
+    pub to: Option<Address>,
     /// The JSON object.
     pub json: Box<RawValue>,
 }
@@ -73,6 +83,7 @@ struct TransactionProbe {
     hash: TxHash,
     #[serde(rename = "type")]
     kind: Option<U64>,
+    to: Option<Address>,
 }
 
 impl BlockAnswer {
@@ -102,7 +113,12 @@ fn read_transaction(json: &RawValue) -> Result<TransactionAnswer, serde_json::Er
     }
     let probe: TransactionProbe = serde_json::from_str(json.get())?;
     let kind = probe.kind.unwrap_or_default().to::<u64>();
-    Ok(TransactionAnswer::Full(FullTransaction { hash: probe.hash, kind, json: json.to_owned() }))
+    Ok(TransactionAnswer::Full(FullTransaction {
+        hash: probe.hash,
+        kind,
+        to: probe.to,
+        json: json.to_owned(),
+    }))
 }
 
 /// A transaction receipt as a node sent it.

@@ -4,6 +4,7 @@
 //! it is asked to, when nobody takes its observations, or when the chain forks below finality. It keeps no cursor:
 //! what it handed on and the log appended is where it resumes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::config::{ChainSettings, Finality};
 use super::follower::{FollowError, Follower, Next, Resume, ResumeError, Step, Wait};
-use super::pool::{NoAnswer, Pool, Sender};
+use super::pool::{NoAnswer, Pool, Sender, error_chain};
 use super::rpc::{Tag, TagAnswer, Wanted};
 use super::status::{ChainState, ChainStatus, height};
 use super::transfers::keep_tokens;
@@ -54,15 +55,6 @@ impl From<NoAnswer> for Interrupted {
     }
 }
 
-impl From<FollowError> for Interrupted {
-    fn from(error: FollowError) -> Self {
-        match error {
-            FollowError::Fork(fork) => Self::Ended(RunError::Fork(fork)),
-            other => Self::WrongBlock(other),
-        }
-    }
-}
-
 /// A block and the node that sent it.
 type Answer = (Sender, VerifiedBlock);
 
@@ -85,18 +77,27 @@ pub async fn run(
     stop: CancellationToken,
     status: watch::Sender<ChainStatus>,
 ) -> Result<(), RunError> {
-    let pool = Arc::new(Pool::new(&settings).map_err(RunError::Client)?);
-    let follower =
-        Follower::new(settings.start_block, settings.remembered_blocks, resume).map_err(RunError::Resume)?;
-    let mut driver = Driver { settings, pool, follower, out, status, last_head: Instant::now() };
-    let ended = stop.run_until_cancelled(driver.follow()).await;
-    let (reason, result) = match ended {
-        None => ("asked to stop".to_owned(), Ok(())),
-        Some(RunError::Fork(fork)) => (fork.to_string(), Err(RunError::Fork(fork))),
-        Some(error) => (error.to_string(), Err(error)),
+    let (shown, start_block, remembered) = (status.clone(), settings.start_block, settings.remembered_blocks);
+    let ended = match (Pool::new(&settings), Follower::new(start_block, remembered, resume)) {
+        (Err(error), _) => Some(RunError::Client(error)),
+        (_, Err(error)) => Some(RunError::Resume(error)),
+        (Ok(pool), Ok(follower)) => {
+            let pool = Arc::new(pool);
+            let mut driver = Driver {
+                settings,
+                pool,
+                follower,
+                out,
+                status,
+                last_head: Instant::now(),
+                forked: BTreeSet::new(),
+            };
+            stop.run_until_cancelled(driver.follow()).await
+        }
     };
-    driver.show(ChainState::Stopped { reason });
-    result
+    let reason = ended.as_ref().map_or_else(|| "asked to stop".to_owned(), |error| error_chain(error));
+    shown.send_modify(|status| status.state = ChainState::Stopped { reason });
+    ended.map_or(Ok(()), Err)
 }
 
 struct Driver {
@@ -106,6 +107,9 @@ struct Driver {
     out: mpsc::Sender<Observation>,
     status: watch::Sender<ChainStatus>,
     last_head: Instant,
+    /// The nodes whose latest blocks led below finality. The chain stops when no other node is left: one node alone
+    /// may be on a fork, or lie.
+    forked: BTreeSet<Sender>,
 }
 
 impl Driver {
@@ -130,7 +134,7 @@ impl Driver {
 
     /// One look at the head, and everything that follows from it.
     async fn step(&mut self) -> Result<Pace, Interrupted> {
-        let head = self.pool.head().await?;
+        let (mut claimant, head) = self.pool.head().await?;
         self.status.send_modify(|status| status.head = Some(head.number));
         let step = self.follower.on_head(head);
         let mut next = self.take(step).await?;
@@ -138,11 +142,12 @@ impl Driver {
             next = match next {
                 Next::Fetch { from, to } => {
                     self.show(ChainState::Backfilling { next: from, to: head.number });
-                    self.fetch(from, to).await?
+                    self.fetch(from, to, &mut claimant).await?
                 }
                 Next::WalkBack(hash) => {
-                    let answer = self.pool.block(Wanted::Hash(hash)).await?;
-                    self.accept(answer).await?
+                    // Whoever sends it: it belongs to the branch that the claimant named.
+                    let (_, block) = self.pool.block(Wanted::Hash(hash)).await?;
+                    self.accept(claimant, block).await?
                 }
                 Next::Done => break Pace::Again,
                 Next::Wait(wait) => {
@@ -155,12 +160,15 @@ impl Driver {
         Ok(pace)
     }
 
-    /// Asks for many blocks at once and takes them in order.
-    async fn fetch(&mut self, from: u64, to: u64) -> Result<Next, Interrupted> {
+    /// Asks for many blocks at once and takes them in order. Who says which block is canonical at a height claims the
+    /// branch.
+    async fn fetch(&mut self, from: u64, to: u64, claimant: &mut Sender) -> Result<Next, Interrupted> {
         let mut blocks = Box::pin(self.blocks(from, to));
         let mut next = Next::Fetch { from, to };
         while let (Next::Fetch { .. }, Some(answer)) = (next, blocks.next().await) {
-            next = self.accept(answer?).await?;
+            let (sender, block) = answer?;
+            *claimant = sender;
+            next = self.accept(sender, block).await?;
             if self.last_head.elapsed() >= HEAD_INTERVAL {
                 let head = self.follower.flush_head();
                 self.hand_on(head).await?;
@@ -186,16 +194,30 @@ impl Driver {
             })
     }
 
-    async fn accept(&mut self, (sender, mut block): Answer) -> Result<Next, Interrupted> {
+    async fn accept(&mut self, claimant: Sender, mut block: VerifiedBlock) -> Result<Next, Interrupted> {
         let tokens: Vec<Address> = self.settings.tokens.iter().map(|token| token.address).collect();
         keep_tokens(&mut block, &tokens);
         match self.follower.on_block(block) {
-            Ok(step) => self.take(step).await,
-            Err(error) => {
-                self.pool.does_not_fit(sender, &error);
-                Err(error.into())
+            Ok(step) => {
+                if !step.observations.is_empty() {
+                    self.forked.remove(&claimant);
+                }
+                self.take(step).await
+            }
+            Err(error) => Err(self.does_not_fit(claimant, error)),
+        }
+    }
+
+    /// Turns to the other nodes, or stops the chain when all of them are below finality.
+    fn does_not_fit(&mut self, sender: Sender, error: FollowError) -> Interrupted {
+        self.pool.does_not_fit(sender, &error);
+        if let FollowError::Fork(fork) = error {
+            self.forked.insert(sender);
+            if !self.pool.has_others(&self.forked) {
+                return Interrupted::Ended(RunError::Fork(fork));
             }
         }
+        Interrupted::WrongBlock(error)
     }
 
     async fn take(&mut self, step: Step) -> Result<Next, Interrupted> {
@@ -220,17 +242,17 @@ impl Driver {
     }
 
     async fn look_at_tags(&mut self) -> Result<(), Interrupted> {
-        if let TagAnswer::Block(safe) = self.pool.tag(Tag::Safe).await? {
+        if let (_, TagAnswer::Block(safe)) = self.pool.tag(Tag::Safe).await? {
             let observation = self.follower.on_safe(safe);
             self.hand_on(observation).await?;
         }
         let mut problem = None;
         match self.pool.tag(Tag::Finalized).await? {
-            TagAnswer::Block(block) => {
-                let observation = self.follower.on_finalized(block).map_err(FollowError::Fork)?;
-                self.hand_on(observation).await?;
-            }
-            TagAnswer::Unsupported { reason } => {
+            (sender, TagAnswer::Block(block)) => match self.follower.on_finalized(block) {
+                Ok(observation) => self.hand_on(observation).await?,
+                Err(fork) => return Err(self.does_not_fit(sender, FollowError::Fork(fork))),
+            },
+            (_, TagAnswer::Unsupported { reason }) => {
                 problem = Some(reason).filter(|_| self.settings.finality == Finality::Finalized);
             }
         }

@@ -122,7 +122,12 @@ impl Health {
             Asked::Other => &mut self.failures,
         };
         *count = count.saturating_add(1);
-        self.retry_at = now.checked_add(schedule.pause(*count, jitter));
+        let pause = match failure.fault {
+            // Each of its blocks is right in itself, so nothing else would make it rest for longer.
+            Fault::Forked => schedule.longest,
+            _ => schedule.pause(*count, jitter),
+        };
+        self.retry_at = now.checked_add(pause);
     }
 }
 

@@ -9,16 +9,19 @@
 //! | `follower`, `tree` | what to ask next and what to observe (pure) |
 //! | `http`, `rpc`, `health`, `pool` | the nodes |
 //! | `config`, `status`, `connector` | settings, what the operator sees, the loop |
+//! | `resume`, `feed` | from the log, and to it |
 
 pub mod answer;
 pub mod config;
 pub mod connector;
+pub mod feed;
 pub mod follower;
 pub mod health;
 pub mod http;
 pub mod pool;
 mod receipt_root;
 pub mod refusal;
+pub mod resume;
 pub mod rpc;
 mod state_sync;
 pub mod status;
@@ -33,7 +36,9 @@ mod tests;
 
 pub use config::{ChainConfig, ChainSettings, ConfigError, Finality, NodeUrl, TokenConfig, Transactions};
 pub use connector::{RunError, run};
+pub use feed::Feed;
 pub use follower::{Follower, Resume, ResumeError};
+pub use resume::{ResumeFailure, resume};
 pub use status::{ChainState, ChainStatus, NodeStatus};
 pub use types::{BlockId, BlockRef, Erc20Transfer, ForkBelowFinality, Observation, VerifiedBlock};
 pub use verify::{verify, verify_json};

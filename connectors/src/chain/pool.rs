@@ -2,6 +2,7 @@
 //! asked and on to the next when that one fails; an answer is returned only from a node that said it serves the
 //! configured chain; a node that fails, lags or lies is left alone for a while, and all of it shows in the status.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -35,7 +36,7 @@ struct Node {
 }
 
 /// Which node sent an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sender(usize);
 
 /// The nodes of one chain.
@@ -51,35 +52,37 @@ impl Pool {
     /// # Errors
     /// The TLS set-up failed.
     pub fn new(settings: &ChainSettings) -> Result<Self, reqwest::Error> {
-        let client = http_client(settings.request_timeout)?;
         let node = |url: &NodeUrl| {
             let (timeout, limit) = (settings.request_timeout, settings.response_limit);
-            let endpoint = Endpoint::new(client.clone(), url.expose().clone(), timeout, limit);
+            let client = http_client(timeout, url.expose())?;
+            let endpoint = Endpoint::new(client, url.expose().clone(), timeout, limit);
             let rpc = NodeRpc::new(endpoint, settings.chain_id, settings.transactions);
-            Node { url: url.clone(), rpc, health: Mutex::default() }
+            Ok(Node { url: url.clone(), rpc, health: Mutex::default() })
         };
         let (first, longest) = settings.retry;
-        Ok(Self { nodes: settings.nodes.iter().map(node).collect(), schedule: Schedule { first, longest } })
+        let nodes = settings.nodes.iter().map(node).collect::<Result<_, _>>()?;
+        Ok(Self { nodes, schedule: Schedule { first, longest } })
     }
 
     /// The head that the preferred node reports.
     ///
     /// # Errors
     /// [`NoAnswer`].
-    pub async fn head(&self) -> Result<BlockId, NoAnswer> {
+    pub async fn head(&self) -> Result<(Sender, BlockId), NoAnswer> {
         let (index, head) = self.ask(Asked::Other, |rpc| Box::pin(rpc.head())).await?;
         if let Some(node) = self.nodes.get(index) {
             node.health.lock().head = Some(head.number);
         }
-        Ok(head)
+        Ok((Sender(index), head))
     }
 
     /// The block behind a tag.
     ///
     /// # Errors
     /// [`NoAnswer`].
-    pub async fn tag(&self, tag: Tag) -> Result<TagAnswer, NoAnswer> {
-        Ok(self.ask(Asked::Other, |rpc| Box::pin(rpc.tag(tag))).await?.1)
+    pub async fn tag(&self, tag: Tag) -> Result<(Sender, TagAnswer), NoAnswer> {
+        let (index, answer) = self.ask(Asked::Other, |rpc| Box::pin(rpc.tag(tag))).await?;
+        Ok((Sender(index), answer))
     }
 
     /// A verified block.
@@ -97,9 +100,15 @@ impl Pool {
     /// Takes note that a block, right in itself, does not fit where it was said to belong.
     pub fn does_not_fit(&self, sender: Sender, error: &FollowError) {
         if let Some(node) = self.nodes.get(sender.0) {
-            let error = error_chain(error);
-            self.note(node, Failure { asked: Asked::Block, fault: Fault::Lying, error });
+            let fault = if matches!(error, FollowError::Fork(_)) { Fault::Forked } else { Fault::Lying };
+            self.note(node, Failure { asked: Asked::Block, fault, error: error_chain(error) });
         }
+    }
+
+    /// True when a node of the chain that is not among the given ones may still be asked, now or later.
+    pub fn has_others(&self, than: &BTreeSet<Sender>) -> bool {
+        let mut nodes = self.nodes.iter().enumerate();
+        nodes.any(|(index, node)| !than.contains(&Sender(index)) && node.health.lock().refused.is_none())
     }
 
     /// The nodes as `/readyz` and the metrics show them.
@@ -176,7 +185,7 @@ fn node_status(node: &Node, now: Instant) -> NodeStatus {
 }
 
 /// An error with its causes in one line.
-fn error_chain(error: &dyn Error) -> String {
+pub(crate) fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

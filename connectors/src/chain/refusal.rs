@@ -100,6 +100,17 @@ pub enum Disagreement {
         /// The receipt's.
         found: TxHash,
     },
+    /// A receipt, whose type the receipts root covers, has another type than its transaction. Without this a node could
+    /// hide a transaction from being checked behind a type that is not known.
+    #[error("receipt {index} is of type {receipt} and its transaction of type {transaction}")]
+    ReceiptType {
+        /// Position in the answer.
+        index: usize,
+        /// The transaction's EIP-2718 type.
+        transaction: u64,
+        /// The receipt's.
+        receipt: u64,
+    },
     /// A receipt claims another position.
     #[error("receipt {index} claims to be number {claimed}")]
     ReceiptIndex {

@@ -10,6 +10,7 @@ use alloy_primitives::{BlockHash, U64};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use url::{Host, Url};
 
 use super::answer::{BlockAnswer, ReceiptAnswer, Unreadable};
 use super::config::Transactions;
@@ -142,6 +143,8 @@ pub enum Fault {
     Lagging,
     /// It sent something that is wrong.
     Lying,
+    /// It follows another chain than the one that is settled.
+    Forked,
     /// It serves another chain and is not asked again.
     WrongChain,
 }
@@ -308,12 +311,20 @@ fn read_header(wanted: Wanted, json: &RawValue) -> Result<BlockId, NodeError> {
     Ok(block.id())
 }
 
-/// The HTTP client that all nodes of a chain share.
+/// The HTTP client for a node. A node on this machine is not reached through a proxy.
 ///
 /// # Errors
 /// The TLS set-up failed.
-pub fn http_client(timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder()
+pub fn http_client(timeout: Duration, url: &Url) -> Result<reqwest::Client, reqwest::Error> {
+    let local = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    let builder = reqwest::Client::builder();
+    let builder = if local { builder.no_proxy() } else { builder };
+    builder
         .connect_timeout(timeout)
         .redirect(reqwest::redirect::Policy::none())
         .pool_idle_timeout(Duration::from_secs(60))

@@ -65,6 +65,9 @@ fn encode_ethereum(transaction: &FullTransaction) -> Result<Vec<u8>, serde_json:
     Ok(envelope.encoded_2718())
 }
 
+#[cfg(test)]
+mod tests;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Deposit {

@@ -13,13 +13,22 @@ pub const TRANSFER_TOPIC: B256 = b256!("ddf252ad1be2c89b69c2b068fc378daa952ba7f1
 
 /// The transfers among a receipt's events, in their order. A failed transaction moved nothing, though it may have
 /// events (Polygon logs its fee).
-pub(crate) fn transfers_of(receipt: &ReceiptAnswer, tx_index: u64) -> impl Iterator<Item = Erc20Transfer> {
+pub(crate) fn transfers_of(
+    receipt: &ReceiptAnswer,
+    tx_index: u64,
+    tx_to: Option<Address>,
+) -> impl Iterator<Item = Erc20Transfer> {
     let failed = Outcome::of(receipt) == Some(Outcome::Status(TransactionStatus::Failure));
     let logs = if failed { [].as_slice() } else { receipt.logs.as_slice() };
-    logs.iter().filter_map(move |log| transfer(receipt, tx_index, log))
+    logs.iter().filter_map(move |log| transfer(receipt, tx_index, tx_to, log))
 }
 
-fn transfer(receipt: &ReceiptAnswer, tx_index: u64, log: &LogAnswer) -> Option<Erc20Transfer> {
+fn transfer(
+    receipt: &ReceiptAnswer,
+    tx_index: u64,
+    tx_to: Option<Address>,
+    log: &LogAnswer,
+) -> Option<Erc20Transfer> {
     let [topic, from, to] = log.topics.as_slice() else { return None };
     let word: [u8; 32] = log.data.as_ref().try_into().ok()?;
     if *topic != TRANSFER_TOPIC {
@@ -33,7 +42,7 @@ fn transfer(receipt: &ReceiptAnswer, tx_index: u64, log: &LogAnswer) -> Option<E
         tx_hash: receipt.transaction_hash,
         tx_index,
         log_index: log.log_index.to(),
-        tx_to: receipt.to,
+        tx_to,
     })
 }
 

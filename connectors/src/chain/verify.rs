@@ -7,13 +7,13 @@
 use alloy_primitives::{Bloom, Log, LogData, logs_bloom};
 use serde_json::value::RawValue;
 
-use super::answer::{BlockAnswer, LogAnswer, ReceiptAnswer, Unreadable};
+use super::answer::{BlockAnswer, LogAnswer, ReceiptAnswer, TransactionAnswer, Unreadable};
 use super::receipt_root::{DEPOSIT, Outcome, RootedReceipt, receipts_root};
 use super::refusal::{Disagreement, Refusal};
 use super::state_sync;
 use super::transactions;
 use super::transfers::transfers_of;
-use super::types::VerifiedBlock;
+use super::types::{Erc20Transfer, VerifiedBlock};
 
 /// Why JSON answers did not become a verified block.
 #[derive(Debug, thiserror::Error)]
@@ -66,10 +66,7 @@ pub fn verify(
         hash: block.hash,
         parent_hash: block.header.parent_hash,
         timestamp: block.header.timestamp,
-        transfers: (0..)
-            .zip(&parts.receipts)
-            .flat_map(|(index, receipt)| transfers_of(receipt, index))
-            .collect(),
+        transfers: proven(&parts),
         unproven: unproven(&parts),
         transactions: proof,
     })
@@ -116,16 +113,29 @@ fn check_receipts(
     let mut rooted = Vec::with_capacity(parts.receipts.len());
     for (index, receipt) in parts.receipts.iter().enumerate() {
         if let Some(transaction) = parts.transactions.get(index) {
-            let (expected, claimed) = (transaction.hash(), receipt.transaction_hash);
-            if expected != claimed {
-                found.push(Disagreement::ReceiptOfOtherTransaction { index, expected, found: claimed });
-            }
+            check_pair(index, transaction, receipt, found);
         }
         check_place(block, index, receipt, found);
         check_logs(block, receipt, &mut next_log, found);
         rooted.extend(root_receipt(index, receipt, found));
     }
     rooted
+}
+
+fn check_pair(
+    index: usize,
+    transaction: &TransactionAnswer,
+    receipt: &ReceiptAnswer,
+    found: &mut Vec<Disagreement>,
+) {
+    let (expected, claimed) = (transaction.hash(), receipt.transaction_hash);
+    if expected != claimed {
+        found.push(Disagreement::ReceiptOfOtherTransaction { index, expected, found: claimed });
+    }
+    let of_receipt = receipt.kind.unwrap_or_default().to();
+    if let Some(full) = transaction.full().filter(|full| full.kind != of_receipt) {
+        found.push(Disagreement::ReceiptType { index, transaction: full.kind, receipt: of_receipt });
+    }
 }
 
 fn check_place(block: &BlockAnswer, index: usize, receipt: &ReceiptAnswer, found: &mut Vec<Disagreement>) {
@@ -202,8 +212,19 @@ fn raw_log(log: &LogAnswer) -> Log<LogData> {
     Log { address: log.address, data: LogData::new_unchecked(log.topics.clone(), log.data.clone()) }
 }
 
+/// The transfers that the receipts root covers. Whom a transaction called is taken from the transaction, where it is
+/// there to be taken: the receipt's word for it is not covered.
+fn proven(parts: &state_sync::Split<'_>) -> Vec<Erc20Transfer> {
+    let mut transfers = Vec::new();
+    for ((index, receipt), transaction) in (0..).zip(&parts.receipts).zip(&parts.transactions) {
+        let tx_to = transaction.full().map_or(receipt.to, |transaction| transaction.to);
+        transfers.extend(transfers_of(receipt, index, tx_to));
+    }
+    transfers
+}
+
 /// The transfers of the state-sync receipt, which stands after the block's transactions.
-fn unproven(parts: &state_sync::Split<'_>) -> Vec<super::types::Erc20Transfer> {
+fn unproven(parts: &state_sync::Split<'_>) -> Vec<Erc20Transfer> {
     let position = u64::try_from(parts.transactions.len()).unwrap_or(u64::MAX);
-    parts.state_sync.into_iter().flat_map(|receipt| transfers_of(receipt, position)).collect()
+    parts.state_sync.into_iter().flat_map(|receipt| transfers_of(receipt, position, receipt.to)).collect()
 }

@@ -14,8 +14,10 @@ use xxhash_rust::xxh3::Xxh3;
 use super::journal;
 use super::marker::{MARKER_KEY, Marker, StoreId};
 
-/// What the store writes at the end of every batch.
+/// What the store of the known format writes at the end of every batch, and at the start of its version file.
 const TRAILER: [u8; 4] = *b"FJL\x03";
+
+const CHUNK_BYTES: usize = 1 << 16;
 
 const START: u8 = 1;
 const ITEM: u8 = 2;
@@ -39,6 +41,10 @@ impl From<io::Error> for Unusable {
 
 /// Checks all journals of a store and cuts off a torn end.
 pub(super) fn check(directory: &Path, store: &StoreId) -> Result<(), Unusable> {
+    // A journal of another format would look torn: opening the store refuses it with a better reason.
+    if !std::fs::read(directory.join("version"))?.starts_with(&TRAILER) {
+        return Ok(());
+    }
     let journals = journal::list(directory)?;
     let newest = journals.last().map(|(number, _)| *number);
     let mut last = None;
@@ -67,24 +73,27 @@ fn was_synced(rest: &[u8], store: &StoreId, last: Option<u64>) -> bool {
     })
 }
 
-/// What lies behind the last good batch, if it is more than the zeros a journal is allocated with.
+/// What lies behind the last good batch, if it is more than the zeros a journal is allocated with; without the zeros at
+/// its end, a chunk more or less.
 fn read_rest(file: &Path, from: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut file = BufReader::with_capacity(1 << 16, File::open(file)?);
+    let mut file = File::open(file)?;
     file.seek(SeekFrom::Start(from))?;
-    let mut chunk = vec![0; 1 << 16];
+    let (mut chunk, zeros) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
+    let (mut rest, mut pending_zeros) = (Vec::new(), 0);
     loop {
         let read = file.read(&mut chunk)?;
-        if read == 0 {
-            return Ok(None);
+        let content = chunk.get(..read).unwrap_or_default();
+        if content.is_empty() {
+            return Ok((!rest.is_empty()).then_some(rest));
         }
-        if chunk.iter().take(read).any(|byte| *byte != 0) {
-            break;
+        if zeros.starts_with(content) {
+            pending_zeros += read;
+        } else {
+            rest.resize(rest.len() + pending_zeros, 0);
+            rest.extend_from_slice(content);
+            pending_zeros = 0;
         }
     }
-    let mut rest = Vec::new();
-    file.seek(SeekFrom::Start(from))?;
-    file.read_to_end(&mut rest)?;
-    Ok(Some(rest))
 }
 
 /// How far the batches of a journal are good.
@@ -97,7 +106,8 @@ struct Scan {
 impl Scan {
     fn run(file: &Path, store: &StoreId, last: Option<u64>) -> io::Result<Self> {
         let file = File::open(file)?;
-        let mut source = Source { left: file.metadata()?.len(), at: 0, reader: BufReader::with_capacity(1 << 20, file) };
+        let mut source =
+            Source { left: file.metadata()?.len(), at: 0, reader: BufReader::with_capacity(1 << 20, file) };
         // What was known before the batch read last, and after it.
         let (mut before, mut after) = ((0, Self { valid_end: 0, last }), (0, Self { valid_end: 0, last }));
         while let Some((sequence, marker)) = source.batch(store)? {

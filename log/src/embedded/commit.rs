@@ -155,9 +155,11 @@ fn check_sizes(commit: &Commit) -> Result<(), LogError> {
             return Err(LogError::EmptyStateKey(write.state.name().to_owned()));
         }
     }
-    commit.appends.iter().flat_map(|(_, records)| records).try_for_each(|record| {
-        at_most("a record", record.size(), MAX_RECORD_BYTES)
-    })
+    commit
+        .appends
+        .iter()
+        .flat_map(|(_, records)| records)
+        .try_for_each(|record| at_most("a record", record.size(), MAX_RECORD_BYTES))
 }
 
 fn at_most(what: &'static str, bytes: usize, max: usize) -> Result<(), LogError> {

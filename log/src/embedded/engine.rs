@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use streambook_model::position::{Offset, TopicName, TopicPartition};
 
 use super::commit::{Commit, Committed};
+use super::gate::Syncs;
 use super::journal::ActiveJournal;
 use super::keeper::{self, KeeperSwitch};
 use super::open::{self, STORE_DIRECTORY, open_failed};
@@ -139,6 +140,11 @@ impl EmbeddedLog {
     /// [`LogError::Stopped`].
     pub fn check(&self) -> Result<(), LogError> {
         self.shared.stop.check()
+    }
+
+    /// How often and how long the journal was synced.
+    pub fn syncs(&self) -> Syncs {
+        self.shared.gate.syncs()
     }
 
     /// Bytes on disk: journals and tables.

@@ -37,7 +37,6 @@ impl StopSwitch {
             let cause = find_cause(directory, error);
             let remedy = if says_full(cause.as_ref()) { DISK_FULL } else { DISK_FAILED };
             tracing::error!(error = %cause, remedy, "the log stopped accepting writes");
-            metrics::gauge!("streambook_log_stopped").set(1);
             LogError::Stopped { remedy, source: cause }
         });
         self.thrown.send_replace(true);

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fjall::{OwnedWriteBatch, PersistMode};
 use parking_lot::{Condvar, Mutex};
@@ -39,11 +39,23 @@ struct GateState {
     /// The last batch somebody waits for.
     wanted: u64,
     unsynced: Ends,
+    syncs: Syncs,
     closing: bool,
 }
 
+/// How often the journal was synced since the log was opened, and how long that took: for metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Syncs {
+    /// How many syncs.
+    pub count: u64,
+    /// The time they took together.
+    pub time: Duration,
+}
+
 /// The closed gate.
-pub(super) struct Held<'a>(#[expect(dead_code, reason = "held, not read")] parking_lot::MutexGuard<'a, GateState>);
+pub(super) struct Held<'a>(
+    #[expect(dead_code, reason = "held, not read")] parking_lot::MutexGuard<'a, GateState>,
+);
 
 impl Gate {
     /// A gate behind which everything up to `position` is synced.
@@ -53,6 +65,7 @@ impl Gate {
             synced: position,
             wanted: position,
             unsynced: Ends::new(),
+            syncs: Syncs::default(),
             closing: false,
         };
         Self { state: Mutex::new(state), wake: Condvar::new(), synced: watch::Sender::new(position) }
@@ -70,6 +83,10 @@ impl Gate {
     /// The position of the last batch written.
     pub(super) fn position(&self) -> u64 {
         self.state.lock().position
+    }
+
+    pub(super) fn syncs(&self) -> Syncs {
+        self.state.lock().syncs
     }
 
     /// Asks for a sync of everything written so far.
@@ -138,8 +155,11 @@ impl Shared {
                 self.failed(fjall::Error::Io(error));
                 return;
             }
-            metrics::histogram!("streambook_log_sync_seconds").record(began.elapsed());
-            self.gate.state.lock().synced = position;
+            let mut state = self.gate.state.lock();
+            state.synced = position;
+            state.syncs.count += 1;
+            state.syncs.time += began.elapsed();
+            drop(state);
             for (partition, end) in ends.into_values() {
                 partition.synced.send_replace(end);
             }

@@ -37,6 +37,7 @@ mod tests;
 
 pub use commit::{Commit, Committed, MAX_RECORD_BYTES, StateWrite};
 pub use engine::EmbeddedLog;
+pub use gate::Syncs;
 pub use options::{Clock, EmbeddedOptions};
 pub use state::{MAX_KEY_BYTES, Pair, StateKeyspace};
 

@@ -76,8 +76,11 @@ fn lock(path: &Path) -> Result<File, LogError> {
 fn read_or_make_format(path: &Path) -> Result<StoreId, LogError> {
     let file = path.join(FORMAT_FILE);
     match fs::read_to_string(&file) {
-        Ok(text) => parse_format(&text)
-            .ok_or_else(|| LogError::UnknownFormat { path: path.to_owned(), found: text, known: FORMAT }),
+        Ok(text) => parse_format(&text).ok_or_else(|| LogError::UnknownFormat {
+            path: path.to_owned(),
+            found: text,
+            known: FORMAT,
+        }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if path.join(STORE_DIRECTORY).exists() {
                 let found = "no format file".to_owned();
@@ -132,9 +135,7 @@ fn open_store(options: &EmbeddedOptions, directory: &Path) -> Result<(Database, 
     match opened {
         Ok(Ok(store)) => Ok(store),
         Ok(Err(fjall::Error::Locked)) => Err(LogError::InUse { path: options.path.clone() }),
-        Ok(Err(error)) => {
-            Err(LogError::Open { path: options.path.clone(), source: Arc::new(error) })
-        }
+        Ok(Err(error)) => Err(LogError::Open { path: options.path.clone(), source: Arc::new(error) }),
         Err(_) => Err(open_failed(&options.path, io::Error::other("the store's files are inconsistent"))),
     }
 }

@@ -73,15 +73,14 @@ fn read_run(state: &PartitionState, run: Bounds, limit: ReadLimit) -> Result<Vec
 }
 
 /// The newest record's offset and what follows from it; `None` in an empty keyspace.
-pub(super) fn last(
-    state: &PartitionState,
-    keyspace: &Keyspace,
-) -> Result<Option<(Record, Stamp)>, LogError> {
+pub(super) fn last(state: &PartitionState, keyspace: &Keyspace) -> Result<Option<(Record, Stamp)>, LogError> {
     let Some(guard) = keyspace.last_key_value() else { return Ok(None) };
-    let (key, stored) =
-        guard.into_inner().map_err(|error| corrupt(state, state.first(), Arc::new(error)))?;
-    let offset = offset_of(&key)
-        .ok_or_else(|| LogError::Gap { partition: state.name.clone(), expected: state.first(), found: None })?;
+    let (key, stored) = guard.into_inner().map_err(|error| corrupt(state, state.first(), Arc::new(error)))?;
+    let offset = offset_of(&key).ok_or_else(|| LogError::Gap {
+        partition: state.name.clone(),
+        expected: state.first(),
+        found: None,
+    })?;
     decode(state, offset, &Bytes::from(stored)).map(Some)
 }
 

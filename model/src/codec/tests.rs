@@ -33,7 +33,10 @@ fn schema_files_and_rust_types_agree() {
             fs::write(&file, &derived).unwrap();
         }
         let written = fs::read_to_string(&file).unwrap_or_default();
-        assert_eq!(written, derived, "{name}.avsc and the Rust type differ: run with UPDATE_SCHEMAS=1 and review");
+        assert_eq!(
+            written, derived,
+            "{name}.avsc and the Rust type differ: run with UPDATE_SCHEMAS=1 and review"
+        );
     }
     let files = fs::read_dir(dir()).unwrap().filter(|e| e.as_ref().unwrap().path().extension().is_some());
     assert_eq!(files.count(), Message::NAMES.len(), "a schema file without a record type");
@@ -58,7 +61,10 @@ fn schemas_stay_compatible_with_their_history() {
             on_record |= past == current;
             let (past, now) = (Schema::parse_str(&past).unwrap(), Schema::parse_str(&current).unwrap());
             let compatible = SchemaCompatibility::mutual_read(&past, &now);
-            assert!(compatible.is_ok(), "{name} is not compatible with its version {version}: {compatible:?}");
+            assert!(
+                compatible.is_ok(),
+                "{name} is not compatible with its version {version}: {compatible:?}"
+            );
         }
         assert!(on_record, "the current {name} is not in history/: run with UPDATE_SCHEMAS=1");
     }
@@ -134,8 +140,10 @@ proptest! {
 #[test]
 fn the_published_schema_alone_decodes_a_record() {
     let bytes = encode(&transaction(-300, None)).unwrap();
-    let schema = Schema::parse_str(&fs::read_to_string(dir().join("LedgerTransaction.avsc")).unwrap()).unwrap();
-    let value = GenericDatumReader::builder(&schema).build().unwrap().read_value(&mut &bytes[HEADER..]).unwrap();
+    let schema =
+        Schema::parse_str(&fs::read_to_string(dir().join("LedgerTransaction.avsc")).unwrap()).unwrap();
+    let value =
+        GenericDatumReader::builder(&schema).build().unwrap().read_value(&mut &bytes[HEADER..]).unwrap();
     let json = format!("{value:?}");
     assert!(json.contains("live/platform/fees/3") && json.contains("Decimal"), "{json}");
 }

@@ -135,5 +135,8 @@ fn a_refund_is_shown_with_its_amount_as_text() {
         created_at: payment.created_at,
     };
     let json = refund_json(&refund);
-    assert_eq!((&json["amount"], &json["object"], &json["destination"]), (&json!("0.50"), &json!("refund"), &json!("0xabc")));
+    assert_eq!(
+        (&json["amount"], &json["object"], &json["destination"]),
+        (&json!("0.50"), &json!("refund"), &json!("0xabc"))
+    );
 }

@@ -10,8 +10,8 @@ use apache_avro::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    avro,
     asset::AssetId,
+    avro,
     bytes::{Address, BlockHash, TokenValue, TxHash},
     chain::{BlockNumber, ChainId, ConfirmationPolicy, Inclusion},
     id::{MerchantId, PaymentId},
@@ -85,6 +85,24 @@ pub struct ChainFinalized {
     pub number: BlockNumber,
     /// The finalized block's hash.
     pub hash: BlockHash,
+}
+
+/// Every node's chain has left a block that cannot be taken back any more: the chain halts until an operator acts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, AvroSchema)]
+#[avro(namespace = "streambook")]
+pub struct ChainFork {
+    /// About the record.
+    pub meta: Meta,
+    /// The chain.
+    pub chain: ChainId,
+    /// The height of the final block that was left.
+    pub floor_number: BlockNumber,
+    /// Its hash.
+    pub floor_hash: BlockHash,
+    /// The height of the block found instead.
+    pub found_number: BlockNumber,
+    /// Its hash.
+    pub found_hash: BlockHash,
 }
 
 /// A book asks to be told of transfers of one token to one address.

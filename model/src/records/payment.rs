@@ -9,8 +9,8 @@ use apache_avro::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    avro,
     asset::AssetId,
+    avro,
     bytes::{Address, TxHash},
     chain::{BlockNumber, ChainId, ConfirmationPolicy},
     id::{EventId, MerchantId, PaymentId, RefundId},
@@ -66,7 +66,24 @@ pub enum PaymentStatus {
 
 impl AvroSchemaComponent for PaymentStatus {
     fn get_schema_in_ctxt(known: &mut HashSet<Name>, namespace: NamespaceRef) -> Schema {
-        avro::enumeration("PaymentStatus", &["pending", "confirming", "completed", "expired", "failed", "canceled", "underpaid", "overpaid", "paid_late", "reversed", "disputed"], known, namespace)
+        avro::enumeration(
+            "PaymentStatus",
+            &[
+                "pending",
+                "confirming",
+                "completed",
+                "expired",
+                "failed",
+                "canceled",
+                "underpaid",
+                "overpaid",
+                "paid_late",
+                "reversed",
+                "disputed",
+            ],
+            known,
+            namespace,
+        )
     }
 }
 
@@ -228,7 +245,27 @@ pub enum PaymentEventType {
 
 impl AvroSchemaComponent for PaymentEventType {
     fn get_schema_in_ctxt(known: &mut HashSet<Name>, namespace: NamespaceRef) -> Schema {
-        avro::enumeration("PaymentEventType", &["created", "pending", "confirming", "completed", "expired", "failed", "canceled", "underpaid", "overpaid", "paid_late", "reversed", "refunded", "refund_failed", "disputed"], known, namespace)
+        avro::enumeration(
+            "PaymentEventType",
+            &[
+                "created",
+                "pending",
+                "confirming",
+                "completed",
+                "expired",
+                "failed",
+                "canceled",
+                "underpaid",
+                "overpaid",
+                "paid_late",
+                "reversed",
+                "refunded",
+                "refund_failed",
+                "disputed",
+            ],
+            known,
+            namespace,
+        )
     }
 }
 

@@ -9,8 +9,8 @@ use apache_avro::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    avro,
     asset::AssetId,
+    avro,
     bytes::ContentHash,
     id::{MerchantId, PaymentId},
     meta::Meta,
@@ -66,7 +66,22 @@ pub enum CardFactKind {
 
 impl AvroSchemaComponent for CardFactKind {
     fn get_schema_in_ctxt(known: &mut HashSet<Name>, namespace: NamespaceRef) -> Schema {
-        avro::enumeration("CardFactKind", &["succeeded", "fee_known", "failed", "refunded", "dispute_opened", "dispute_fee", "dispute_won", "dispute_lost", "refund_failed"], known, namespace)
+        avro::enumeration(
+            "CardFactKind",
+            &[
+                "succeeded",
+                "fee_known",
+                "failed",
+                "refunded",
+                "dispute_opened",
+                "dispute_fee",
+                "dispute_won",
+                "dispute_lost",
+                "refund_failed",
+            ],
+            known,
+            namespace,
+        )
     }
 }
 

@@ -161,12 +161,12 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-fn happen(event: Event, run: &mut Run, world: &mut World) {
+fn happen(event: &Event, run: &mut Run, world: &mut World) {
     let floor = run.consumer.finalized.map_or(START, |block| block.number);
     let above_floor = |branch: &Vec<BlockId>| {
         run.consumer.finalized.is_none_or(|floor| branch.iter().any(|block| block.hash == floor.hash))
     };
-    match event {
+    match *event {
         Event::Mine(count) => world.mine(count),
         Event::Reorganise { depth, length } => world.reorganise(depth, length, floor),
         Event::Return(pick) | Event::OtherBranch(pick) => {
@@ -199,7 +199,7 @@ fn happen(event: Event, run: &mut Run, world: &mut World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     /// The consumer checks at each observation that parents come first, that nothing comes twice and that a head is
     /// observed; at the end its branch is the node's.
@@ -207,7 +207,7 @@ proptest! {
     fn whatever_happens_the_observed_branch_ends_as_the_nodes(events in prop::collection::vec(event(), 1..40)) {
         let (mut run, mut world) = (Run::new(), World::of_height(START + 3));
         for event in events {
-            happen(event, &mut run, &mut world);
+            happen(&event, &mut run, &mut world);
         }
         // A node that only went back looks like one that lags until it mines again.
         world.mine(1);

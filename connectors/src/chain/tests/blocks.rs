@@ -65,7 +65,7 @@ fn transaction(index: u64, number: u64, value: u64, salt: u64) -> TxEnvelope {
     let signature = Signature::new(U256::from(salt + 1), U256::from(value + 1), false);
     let nonce = number * 1_000 + index;
     let (to, gas_limit) = (TxKind::Call(TOKEN), 60_000);
-    if index % 2 == 0 {
+    if index.is_multiple_of(2) {
         let legacy =
             TxLegacy { chain_id: Some(CHAIN), nonce, gas_price: 9, gas_limit, to, ..TxLegacy::default() };
         legacy.into_signed(signature).into()
@@ -81,7 +81,11 @@ fn receipt(index: u64, (to, value): &(Address, U256)) -> ReceiptEnvelope {
     let log = Log { address: TOKEN, data: LogData::new_unchecked(topics, B256::from(*value).into()) };
     let receipt = Receipt { status: true.into(), cumulative_gas_used: 50_000 * (index + 1), logs: vec![log] };
     let with_bloom = ReceiptWithBloom::from(receipt);
-    if index % 2 == 0 { ReceiptEnvelope::Legacy(with_bloom) } else { ReceiptEnvelope::Eip1559(with_bloom) }
+    if index.is_multiple_of(2) {
+        ReceiptEnvelope::Legacy(with_bloom)
+    } else {
+        ReceiptEnvelope::Eip1559(with_bloom)
+    }
 }
 
 fn receipt_json(index: usize, block: BlockId, receipt: &ReceiptEnvelope, transaction: B256) -> Value {

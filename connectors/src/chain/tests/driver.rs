@@ -231,6 +231,35 @@ async fn finality_is_observed_and_a_fork_below_it_stops_the_chain() {
 }
 
 #[tokio::test]
+async fn one_node_on_a_fork_below_finality_does_not_stop_a_chain_that_another_node_carries_on() {
+    let mut chain = chain_of(30, 1);
+    let (forking, honest) = (Node::start(&chain).await, Node::start(&chain).await);
+    forking.finalize(20);
+    honest.finalize(20);
+    let mut running = Running::start(&config(&[&forking, &honest]), Resume::default());
+    while running.consumer.finalized != Some(at(&chain, 20)) {
+        let observation = running.next().await.expect("the connector ended");
+        running.consumer.take(observation);
+    }
+    let mut fork = chain[..15].to_vec();
+    extend(&mut fork, 20, 2);
+    forking.set_chain(&fork);
+    running.until_status(|status| error_of(status).contains("settled up to block 20")).await;
+    extend(&mut chain, 4, 1);
+    honest.set_chain(&chain);
+    running.until_head(head(&chain)).await;
+    running.assert_observed(&chain);
+    honest.set_chain(&fork);
+    let stopped = timeout(PATIENCE, running.ended).await.unwrap().unwrap();
+    assert!(matches!(stopped, Err(RunError::Fork(_))), "{stopped:?}");
+}
+
+/// What the preferred node did wrong.
+fn error_of(status: &ChainStatus) -> &str {
+    status.nodes.first().and_then(|node| node.last_error.as_deref()).unwrap_or_default()
+}
+
+#[tokio::test]
 async fn a_chain_that_needs_the_finalized_tag_says_so_when_the_node_has_none() {
     let chain = chain_of(5, 1);
     let node = Node::start(&chain).await;

@@ -4,6 +4,8 @@
 pub(crate) mod blocks;
 mod configuration;
 pub(crate) mod consumer;
+mod deposits;
 mod driver;
+mod mutations;
 mod node;
 mod recorded;

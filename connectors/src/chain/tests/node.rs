@@ -206,7 +206,7 @@ impl Script {
                 Lie::HeaderChanged => honest["timestamp"] = json!("0x1"),
                 Lie::HashChanged => honest["hash"] = json!(BlockHash::with_last_byte(1)),
                 Lie::TransactionRelabelled => {
-                    honest["transactions"][0]["hash"] = json!(BlockHash::with_last_byte(1))
+                    honest["transactions"][0]["hash"] = json!(BlockHash::with_last_byte(1));
                 }
                 _ => {}
             }

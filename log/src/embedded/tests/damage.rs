@@ -11,6 +11,8 @@ async fn crashed(dir: &Path) -> (PathBuf, usize, usize) {
     append(&log, &at("t", 0), &["bbbb"]).await;
     let (_, end) = journal(&dir.join("live"));
     crash_image(&dir.join("live"), &dir.join("crash"));
+    // Without the allocated zeros, so that the copies made of it are small.
+    edit(&journal(&dir.join("crash")).0, |journal| journal.truncate(end));
     (dir.join("crash"), synced_end, end)
 }
 
@@ -95,7 +97,9 @@ async fn a_flipped_byte_in_a_table_is_an_error_naming_the_record_and_never_serve
     let dir = tempfile::tempdir().unwrap();
     let log = EmbeddedLog::open(EmbeddedOptions { recent_bytes: 0, ..options(dir.path()) }).unwrap();
     log.ensure_topic(&spec("t", 1)).await.unwrap();
-    let noise = |number: u32| (0..64_u32).flat_map(move |i| (number * 64 + i).wrapping_mul(2_654_435_761).to_le_bytes());
+    let noise = |number: u32| {
+        (0..64_u32).flat_map(move |i| (number * 64 + i).wrapping_mul(2_654_435_761).to_le_bytes())
+    };
     let records = (0..1_000).map(|number| record(noise(number).collect::<Vec<u8>>())).collect();
     log.append(&at("t", 0), records).await.unwrap();
     let state = log.shared.partition(&at("t", 0)).unwrap();
@@ -128,7 +132,10 @@ async fn a_record_that_is_missing_is_a_gap() {
     let state = log.shared.partition(&at("t", 0)).unwrap();
     state.keyspace.get().unwrap().remove(1_u64.to_be_bytes()).unwrap();
     let refused = read(&log, &at("t", 0), 0).await.unwrap_err();
-    assert!(matches!(refused, LogError::Gap { expected: Offset(1), found: Some(Offset(2)), .. }), "{refused:?}");
+    assert!(
+        matches!(refused, LogError::Gap { expected: Offset(1), found: Some(Offset(2)), .. }),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -163,4 +170,19 @@ async fn an_interrupted_creation_is_begun_again() {
     std::fs::remove_dir_all(dir.path().join("store/keyspaces")).unwrap();
     std::fs::create_dir(dir.path().join("store/keyspaces")).unwrap();
     open(dir.path());
+}
+
+#[tokio::test]
+async fn a_store_of_another_format_is_refused_and_its_journals_are_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = with_topic(dir.path(), "t", 1).await;
+    append(&log, &at("t", 0), &["a"]).await;
+    drop(log);
+    let (file, end) = journal(dir.path());
+    edit(&file, |journal| journal[end - 1] ^= 1);
+    let version = dir.path().join("store/version");
+    edit(&version, |content| content[3] += 1);
+    let before = std::fs::read(&file).unwrap();
+    assert!(matches!(EmbeddedLog::open(options(dir.path())), Err(LogError::Open { .. })));
+    assert!(std::fs::read(&file).unwrap() == before);
 }

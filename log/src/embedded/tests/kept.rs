@@ -30,7 +30,8 @@ async fn the_same_data_in_another_topic_made_under_its_name_is_noticed() {
     let (one, two) = (with_topic(first.path(), "t", 1).await, with_topic(second.path(), "t", 1).await);
     append(&one, &at("t", 0), &["a"]).await;
     append(&two, &at("t", 0), &["a", "b"]).await;
-    let stored = |log: &EmbeddedLog| log.shared.partition(&at("t", 0)).unwrap().keyspace.get().unwrap().clone();
+    let stored =
+        |log: &EmbeddedLog| log.shared.partition(&at("t", 0)).unwrap().keyspace.get().unwrap().clone();
     let foreign = stored(&one).get(0_u64.to_be_bytes()).unwrap().unwrap();
     stored(&two).insert(0_u64.to_be_bytes(), foreign).unwrap();
     drop(two);
@@ -83,7 +84,10 @@ async fn trimming_gives_the_disk_space_back_and_the_end_is_remembered() {
 async fn retention_trims_by_age_and_by_bytes_and_never_an_inbox() {
     let dir = tempfile::tempdir().unwrap();
     let now = Arc::new(AtomicU64::new(0));
-    let clock = { let now = Arc::clone(&now); Arc::new(move || now.load(Ordering::SeqCst)) };
+    let clock = {
+        let now = Arc::clone(&now);
+        Arc::new(move || now.load(Ordering::SeqCst))
+    };
     let log = EmbeddedLog::open(EmbeddedOptions { clock, ..options(dir.path()) }).unwrap();
     let retentions = [
         ("inbox", Retention::Forever, 0),
@@ -102,7 +106,11 @@ async fn retention_trims_by_age_and_by_bytes_and_never_an_inbox() {
     }
     log.enforce_retention(900).unwrap();
     for (topic, ..) in retentions {
-        assert_eq!(log.bounds(&at(topic, 0), Visibility::Written).await.unwrap().first, Offset(0), "unsynced: {topic}");
+        assert_eq!(
+            log.bounds(&at(topic, 0), Visibility::Written).await.unwrap().first,
+            Offset(0),
+            "unsynced: {topic}"
+        );
     }
     log.synced_to(log.commit(&super::super::Commit::default()).unwrap().position).await.unwrap();
     log.enforce_retention(900).unwrap();
@@ -116,12 +124,16 @@ async fn retention_trims_by_age_and_by_bytes_and_never_an_inbox() {
 async fn stamps_never_fall_even_if_the_clock_does() {
     let dir = tempfile::tempdir().unwrap();
     let now = Arc::new(AtomicU64::new(1_000));
-    let clock = { let now = Arc::clone(&now); Arc::new(move || now.load(Ordering::SeqCst)) };
+    let clock = {
+        let now = Arc::clone(&now);
+        Arc::new(move || now.load(Ordering::SeqCst))
+    };
     let log = EmbeddedLog::open(EmbeddedOptions { clock, ..options(dir.path()) }).unwrap();
     log.ensure_topic(&spec("t", 1)).await.unwrap();
     append(&log, &at("t", 0), &["a"]).await;
     now.store(5, Ordering::SeqCst);
     append(&log, &at("t", 0), &["b"]).await;
-    let stamps: Vec<u64> = read(&log, &at("t", 0), 0).await.unwrap().iter().map(|r| r.appended_at_ms).collect();
+    let stamps: Vec<u64> =
+        read(&log, &at("t", 0), 0).await.unwrap().iter().map(|r| r.appended_at_ms).collect();
     assert_eq!(stamps, [1_000, 1_000]);
 }

@@ -77,7 +77,12 @@ fn crash_image(of: &Path, to: &Path) {
 /// The newest journal and where its content ends; the rest is zeros.
 fn journal(path: &Path) -> (PathBuf, usize) {
     let (_, file) = super::journal::list(&path.join("store")).unwrap().pop().unwrap();
-    let end = std::fs::read(&file).unwrap().iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let content = std::fs::read(&file).unwrap();
+    // In large steps first: the file is allocated with 64 MiB of zeros.
+    let zeros = vec![0; 1 << 16];
+    let last = content.chunks(zeros.len()).rposition(|chunk| !zeros.starts_with(chunk)).unwrap_or_default();
+    let upto = content.len().min((last + 1) * zeros.len());
+    let end = content[..upto].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     (file, end)
 }
 

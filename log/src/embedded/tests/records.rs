@@ -26,7 +26,8 @@ async fn a_read_keeps_to_its_limits_but_always_moves() {
     append(&log, &at("t", 0), &["12345", "12345", "12345"]).await;
     for reopened in [false, true] {
         let log = if reopened { drop_and_open(&log, dir.path()).await } else { Arc::clone(&log) };
-        for (records, bytes, expected) in [(2, 1_000, 2), (9, 16, 2), (9, 1, 1), (0, 1_000, 0), (9, 1_000, 3)] {
+        for (records, bytes, expected) in [(2, 1_000, 2), (9, 16, 2), (9, 1, 1), (0, 1_000, 0), (9, 1_000, 3)]
+        {
             let limit = ReadLimit { records, bytes };
             let read = log.read(&at("t", 0), Offset(0), limit, Visibility::Written).await.unwrap();
             assert_eq!(read.len(), expected, "{limit:?}");
@@ -49,7 +50,8 @@ async fn drop_and_open(log: &Arc<EmbeddedLog>, path: &Path) -> Arc<EmbeddedLog> 
 async fn concurrent_appenders_leave_no_gap_and_keep_their_batches_together() {
     let dir = tempfile::tempdir().unwrap();
     let log = with_topic(dir.path(), "t", 2).await;
-    let writers: Vec<_> = (0..8_u16).map(|writer| tokio::spawn(write_batches(Arc::clone(&log), writer))).collect();
+    let writers: Vec<_> =
+        (0..8_u16).map(|writer| tokio::spawn(write_batches(Arc::clone(&log), writer))).collect();
     // A reader that follows meanwhile must never see a gap either; `read` fails on one.
     let mut next = 0;
     while next < 8 * 50 * 3 {
@@ -71,7 +73,7 @@ async fn concurrent_appenders_leave_no_gap_and_keep_their_batches_together() {
 async fn write_batches(log: Arc<EmbeddedLog>, writer: u16) {
     for batch in 0..50 {
         let records = vec![record(format!("{writer}/{batch}")); 3];
-        let (first, second) = if writer % 2 == 0 { (0, 1) } else { (1, 0) };
+        let (first, second) = if writer.is_multiple_of(2) { (0, 1) } else { (1, 0) };
         let appends = vec![(at("t", first), records.clone()), (at("t", second), records)];
         log.commit(&super::super::Commit { writes: vec![], appends }).unwrap();
         tokio::task::yield_now().await;
@@ -84,9 +86,15 @@ async fn synced_readers_see_a_record_only_after_its_sync() {
     let log = with_topic(dir.path(), "t", 1).await;
     let to = at("t", 0);
     let appended = append(&log, &to, &["a"]).await;
-    let synced = async || log.read(&to, Offset(0), ReadLimit::default(), Visibility::Synced).await.unwrap().len();
-    assert_eq!((synced().await, log.synced_end(&to).unwrap(), log.written_end(&to).unwrap()), (0, Offset(0), Offset(1)));
+    let synced =
+        async || log.read(&to, Offset(0), ReadLimit::default(), Visibility::Synced).await.unwrap().len();
+    assert_eq!(
+        (synced().await, log.synced_end(&to).unwrap(), log.written_end(&to).unwrap()),
+        (0, Offset(0), Offset(1))
+    );
+    let before = log.syncs().count;
     log.synced(&appended).await.unwrap();
+    assert_eq!(log.syncs().count, before + 1);
     assert_eq!((synced().await, log.synced_end(&to).unwrap()), (1, Offset(1)));
     assert_eq!(log.bounds(&to, Visibility::Synced).await.unwrap().records(), 1);
     append(&log, &to, &["b"]).await;
@@ -129,7 +137,10 @@ async fn unknown_places_and_oversized_records_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let log = with_topic(dir.path(), "t", 2).await;
     assert!(matches!(read(&log, &at("other", 0), 0).await, Err(LogError::UnknownTopic(_))));
-    assert!(matches!(read(&log, &at("t", 2), 0).await, Err(LogError::UnknownPartition { partitions: 2, .. })));
+    assert!(matches!(
+        read(&log, &at("t", 2), 0).await,
+        Err(LogError::UnknownPartition { partitions: 2, .. })
+    ));
     let large = record(vec![0; super::super::MAX_RECORD_BYTES]);
     let refused = log.append(&at("t", 0), vec![record("small"), large]).await;
     assert!(matches!(refused, Err(LogError::TooLarge { what: "a record", .. })));

@@ -44,11 +44,13 @@ pub enum TemplateName {
     SuspenseTransfer,
     /// `suspense.card`: money arrived in the Stripe balance that can be assigned to no payment.
     SuspenseCard,
+    /// `suspense.assigned`: money in suspense was found to belong to a payment, and is now to be applied to it.
+    SuspenseAssigned,
 }
 
 impl TemplateName {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::TransferReceived,
         Self::PaymentApplied,
         Self::CardReceived,
@@ -66,6 +68,7 @@ impl TemplateName {
         Self::DisputeLost,
         Self::SuspenseTransfer,
         Self::SuspenseCard,
+        Self::SuspenseAssigned,
     ];
 
     /// Its name in the data file and in ledger transactions.
@@ -88,6 +91,7 @@ impl TemplateName {
             Self::DisputeLost => "dispute.lost",
             Self::SuspenseTransfer => "suspense.transfer",
             Self::SuspenseCard => "suspense.card",
+            Self::SuspenseAssigned => "suspense.assigned",
         }
     }
 

@@ -12,6 +12,7 @@ mod payments;
 mod types;
 mod webhooks;
 
+pub(crate) use admin::topic_partition;
 pub use types::{
     AuditRow, Balance, ChainHeadRow, Counts, EndpointKey, EventFilter, Listed, Page, PaymentFilter, PaymentKey,
     PositionKey, Scope, SequenceKey, StoredAttempt, StoredDeadLetter, StoredEndpoint, StoredEntry, StoredEvent,
@@ -37,5 +38,10 @@ impl SqlReads {
 
     pub(super) const fn new(database: Sqlite) -> Self {
         Self { database }
+    }
+
+    /// Closes the connections, of all clones.
+    pub async fn close(&self) {
+        self.database.close().await;
     }
 }

@@ -19,6 +19,8 @@ use streambook_model::{
     time::Timestamp,
 };
 
+use crate::sql::query::Query;
+
 /// Whose data, and which of its two books. Every merchant read takes one and adds it to its query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scope {
@@ -26,6 +28,13 @@ pub struct Scope {
     pub merchant: MerchantId,
     /// Whether it is a live key.
     pub livemode: bool,
+}
+
+impl Scope {
+    /// Limits a query to this merchant's rows in this mode. The query has a `WHERE` already.
+    pub(crate) fn and(self, query: Query) -> Query {
+        query.sql(" AND merchant = ").text(self.merchant).sql(" AND livemode = ").arg(self.livemode)
+    }
 }
 
 /// Which part of a list: the newest `limit` rows, or those after (older than) a key.
@@ -64,6 +73,17 @@ pub struct Listed<T, K> {
     pub rows: Vec<T>,
     /// The key for the next page; absent when this page is the last.
     pub next: Option<K>,
+}
+
+impl<T, K> Listed<T, K> {
+    /// A page from up to one row more than it holds; that row only says that there is a next page.
+    pub(crate) fn cut(mut rows: Vec<T>, limit: i64, key_of: impl Fn(&T) -> K) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = if more { rows.last().map(key_of) } else { None };
+        Self { rows, next }
+    }
 }
 
 /// A payment's place in lists: newest first.

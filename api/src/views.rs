@@ -1,0 +1,216 @@
+//! How the API shows things, beside the JSON of payments and refunds, which the model makes because webhooks share it.
+//!
+//! The types that end in `Doc` describe that JSON for `/openapi.json`; a test holds the two together.
+
+use std::{collections::BTreeMap, fmt};
+
+use axum::{
+    Json,
+    http::HeaderValue,
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use utoipa::ToSchema;
+
+use crate::position::STALE;
+
+/// One page of a list, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct List<T> {
+    /// The rows.
+    pub(crate) data: Vec<T>,
+    /// Send it as `cursor` for the next page; absent on the last.
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// The answer to a read, saying so when it may be older than what the caller wrote.
+pub(crate) fn read_answer(stale: bool, body: impl Serialize) -> Response {
+    let mut response = Json(body).into_response();
+    if stale {
+        response.headers_mut().insert(STALE, HeaderValue::from_static("true"));
+    }
+    response
+}
+
+/// An amount in a request: a decimal number as text. JSON numbers are refused, since many programs keep them as floats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DecimalText(pub(crate) String);
+
+impl<'de> Deserialize<'de> for DecimalText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DecimalVisitor)
+    }
+}
+
+struct DecimalVisitor;
+
+impl de::Visitor<'_> for DecimalVisitor {
+    type Value = DecimalText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a decimal number as a string, for example \"12.50\" with its quotes")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<DecimalText, E> {
+        Ok(DecimalText(text.to_owned()))
+    }
+}
+
+/// The rule for a text: so many characters, none of them NUL, which databases do not keep.
+pub(crate) fn text(least: usize, most: usize) -> impl FnOnce(&str) -> garde::Result {
+    move |text: &str| {
+        let length = text.chars().count();
+        if !(least..=most).contains(&length) {
+            return Err(garde::Error::new(format!("has {length} characters: use {least} to {most}")));
+        }
+        if text.contains('\0') {
+            return Err(garde::Error::new("has a NUL character: leave it out"));
+        }
+        Ok(())
+    }
+}
+
+/// The rule for a text that may be absent.
+pub(crate) fn optional_text(most: usize) -> impl FnOnce(&Option<String>, &()) -> garde::Result {
+    move |given, ()| given.as_deref().map_or(Ok(()), text(0, most))
+}
+
+/// Where a payment stands.
+#[derive(Debug, ToSchema)]
+#[schema(as = PaymentStatus, rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes the model's type")]
+pub(crate) enum StatusDoc {
+    Pending,
+    Confirming,
+    Completed,
+    Expired,
+    Failed,
+    Canceled,
+    Underpaid,
+    Overpaid,
+    PaidLate,
+    Reversed,
+    Disputed,
+}
+
+/// How a payment is paid: a token transfer, or a card.
+#[derive(Debug, ToSchema)]
+#[schema(as = PaymentMethod, rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes the model's type")]
+pub(crate) enum MethodDoc {
+    Chain,
+    Card,
+}
+
+/// What has become of a transfer.
+#[derive(Debug, ToSchema)]
+#[schema(as = TransferStatus, rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes the model's type")]
+pub(crate) enum TransferStatusDoc {
+    Seen,
+    Confirmed,
+    Orphaned,
+}
+
+/// A payment. Amounts are decimal numbers as text.
+#[derive(Debug, ToSchema)]
+#[schema(as = Payment)]
+#[expect(dead_code, reason = "describes the model's JSON")]
+pub(crate) struct PaymentDoc {
+    /// `pay_` and 32 hex digits.
+    id: String,
+    /// Always `payment`.
+    object: String,
+    merchant: String,
+    livemode: bool,
+    #[schema(inline)]
+    status: StatusDoc,
+    #[schema(inline)]
+    method: MethodDoc,
+    #[schema(example = "12.50")]
+    amount: String,
+    #[schema(example = "usdc:31337")]
+    asset: String,
+    /// Confirmed, and seen but not yet confirmed.
+    amount_received: String,
+    amount_refunded: String,
+    /// The fee taken so far.
+    fee: String,
+    /// Where to pay, for a chain payment.
+    #[schema(required)]
+    deposit_address: Option<String>,
+    /// What a wallet opens (EIP-681), for a chain payment.
+    #[schema(required)]
+    payment_uri: Option<String>,
+    /// Of the least confirmed transfer; counts up on reads while the payment is confirming.
+    confirmations: u32,
+    /// Absent where the chain's finality is required instead.
+    #[schema(required)]
+    confirmations_required: Option<u32>,
+    transactions: Vec<TransferDoc>,
+    #[schema(required)]
+    reference_id: Option<String>,
+    #[schema(required)]
+    description: Option<String>,
+    metadata: BTreeMap<String, String>,
+    /// Why a card payment failed.
+    #[schema(required)]
+    failure: Option<String>,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    expires_at: String,
+    #[schema(required, format = DateTime)]
+    completed_at: Option<String>,
+}
+
+/// A transfer that counts, or counted, towards a payment.
+#[derive(Debug, ToSchema)]
+#[schema(as = Transfer)]
+#[expect(dead_code, reason = "describes the model's JSON")]
+pub(crate) struct TransferDoc {
+    tx_hash: String,
+    block_number: u64,
+    log_index: u32,
+    amount: String,
+    #[schema(inline)]
+    status: TransferStatusDoc,
+}
+
+/// A refund.
+#[derive(Debug, ToSchema)]
+#[schema(as = Refund)]
+#[expect(dead_code, reason = "describes the model's JSON")]
+pub(crate) struct RefundDoc {
+    /// `ref_` and 32 hex digits.
+    id: String,
+    /// Always `refund`.
+    object: String,
+    payment: String,
+    merchant: String,
+    livemode: bool,
+    amount: String,
+    asset: String,
+    #[schema(required)]
+    destination: Option<String>,
+    #[schema(required)]
+    reference: Option<String>,
+    #[schema(required)]
+    reason: Option<String>,
+    #[schema(format = DateTime)]
+    created_at: String,
+}
+
+/// A command that is recorded and whose answer has not come in time.
+#[derive(Debug, ToSchema)]
+#[schema(as = AcceptedCommand)]
+#[expect(dead_code, reason = "describes what `command::pending` writes")]
+pub(crate) struct PendingDoc {
+    /// Always `accepted_command`.
+    object: String,
+    /// Always `accepted`.
+    status: String,
+    /// The path where the result will be; also in `Location`.
+    location: String,
+    detail: String,
+}

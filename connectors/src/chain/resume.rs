@@ -1,0 +1,116 @@
+//! Where a connector goes on: from what `chain.inbox` holds of its chain. Guarantee: what it finds was appended, so
+//! nothing is skipped; what was observed and not appended is observed again.
+
+use streambook_log::{Log, LogError, ReadLimit, Visibility, partitioner::partition_of};
+use streambook_model::{
+    chain::ChainId,
+    codec::{self, CodecError},
+    message::Message,
+    position::{Offset, TopicPartition},
+    topics,
+};
+
+use super::{
+    follower::Resume,
+    types::{BlockId, BlockRef},
+};
+
+/// Records read at once, going backwards.
+const CHUNK: u64 = 1_000;
+/// Enough blocks to find a fork's ancestor in; older ones are settled for practical purposes where a chain has no
+/// finality tag.
+const BLOCKS: usize = 4_096;
+
+/// What the log holds cannot be used to go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ResumeFailure {
+    /// The log cannot be read.
+    #[error("cannot read the chain's inbox")]
+    Read(#[from] LogError),
+    /// A record cannot be decoded.
+    #[error("a record of the chain's inbox cannot be decoded")]
+    Decode(#[from] CodecError),
+}
+
+/// Reads the chain's inbox backwards until the last head, the last finalized block and the blocks down to it are found.
+///
+/// # Errors
+/// [`ResumeFailure`] when the inbox cannot be read.
+pub async fn resume(log: &dyn Log, chain: ChainId) -> Result<Resume, ResumeFailure> {
+    let partition = partition_of(chain.to_string().as_bytes(), topics::CHAIN_INBOX.partitions);
+    let inbox = TopicPartition::new(topics::CHAIN_INBOX.topic(), partition);
+    let bounds = log.bounds(&inbox, Visibility::Written).await?;
+    let mut found = Found { chain, ..Found::default() };
+    let mut end = bounds.end.0;
+    while end > bounds.first.0 && !found.is_enough() {
+        let start = end.saturating_sub(CHUNK).max(bounds.first.0);
+        found.take_chunk(chunk(log, &inbox, start, end).await?);
+        end = start;
+    }
+    Ok(found.into_resume())
+}
+
+async fn chunk(
+    log: &dyn Log,
+    inbox: &TopicPartition,
+    start: u64,
+    end: u64,
+) -> Result<Vec<Message>, ResumeFailure> {
+    let mut messages = Vec::new();
+    let mut next = start;
+    while next < end {
+        let limit = ReadLimit { records: usize::try_from(end - next).unwrap_or(usize::MAX), ..ReadLimit::default() };
+        let records = log.read(inbox, Offset(next), limit, Visibility::Written).await?;
+        let Some(last) = records.last() else { break };
+        next = last.offset.0 + 1;
+        for record in &records {
+            messages.push(codec::decode(&record.value)?);
+        }
+    }
+    Ok(messages)
+}
+
+/// What was found so far, newest first.
+#[derive(Default)]
+struct Found {
+    chain: ChainId,
+    head: Option<BlockRef>,
+    finalized: Option<BlockRef>,
+    blocks: Vec<BlockId>,
+}
+
+impl Found {
+    fn take_chunk(&mut self, messages: Vec<Message>) {
+        for message in messages.into_iter().rev() {
+            match message {
+                Message::ChainBlock(block) if block.chain == self.chain => self.blocks.push(BlockId {
+                    number: block.number.0,
+                    hash: (*block.hash.as_bytes()).into(),
+                    parent: (*block.parent_hash.as_bytes()).into(),
+                }),
+                Message::ChainHead(head) if head.chain == self.chain && self.head.is_none() => {
+                    self.head = Some(BlockRef { number: head.number.0, hash: (*head.hash.as_bytes()).into() });
+                }
+                Message::ChainFinalized(block) if block.chain == self.chain && self.finalized.is_none() => {
+                    self.finalized = Some(BlockRef { number: block.number.0, hash: (*block.hash.as_bytes()).into() });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn holds(&self, block: Option<BlockRef>) -> bool {
+        block.is_some_and(|wanted| self.blocks.iter().any(|block| block.hash == wanted.hash))
+    }
+
+    fn is_enough(&self) -> bool {
+        self.holds(self.head) && (self.holds(self.finalized) || self.blocks.len() >= BLOCKS)
+    }
+
+    fn into_resume(mut self) -> Resume {
+        // A finalized block further back than what was read is below every block that is known.
+        let finalized = self.finalized.filter(|_| self.holds(self.finalized));
+        self.blocks.reverse();
+        Resume { recent: self.blocks, head: self.head, finalized }
+    }
+}

@@ -1,0 +1,78 @@
+//! The payment as the public sees it.
+
+use streambook_model::{
+    money::{Amount, AmountError},
+    records::payment::{Payment, PaymentStatus, PaymentTransfer, PaymentTransferStatus},
+};
+
+use super::{
+    state::{Intent, PaymentState},
+    transfer::Transfer,
+};
+
+impl Intent {
+    /// The payment as it was in the answer to its creation. It follows from the intent, so that answer need not be kept.
+    pub(crate) fn as_created(&self) -> Payment {
+        let chain = self.chain.as_ref();
+        Payment {
+            id: self.id,
+            merchant: self.merchant,
+            livemode: self.livemode,
+            version: 1,
+            status: PaymentStatus::Pending,
+            method: self.method,
+            asset: self.asset.clone(),
+            scale: self.scale,
+            amount: self.amount,
+            amount_received: Amount::ZERO,
+            amount_confirmed: Amount::ZERO,
+            amount_refunded: Amount::ZERO,
+            fee: Amount::ZERO,
+            chain: chain.map(|chain| chain.chain),
+            token: chain.map(|chain| chain.token),
+            deposit_address: chain.map(|chain| chain.address),
+            derivation_path: chain.map(|chain| chain.path.clone()),
+            policy: chain.map(|chain| chain.policy),
+            confirmations: 0,
+            reference_id: self.reference_id.clone(),
+            description: self.description.clone(),
+            metadata: self.metadata.clone(),
+            transfers: Vec::new(),
+            failure: None,
+            created_at: self.created_at,
+            expires_at: self.expires_at,
+            completed_at: None,
+        }
+    }
+}
+
+impl PaymentState {
+    /// The payment as it is now.
+    pub(crate) fn snapshot(&self) -> Result<Payment, AmountError> {
+        let counts = |transfer: &&Transfer| transfer.status != PaymentTransferStatus::Orphaned;
+        let confirmations = self.transfers.iter().filter(counts).map(|transfer| transfer.confirmations).min();
+        Ok(Payment {
+            version: self.version,
+            status: self.status,
+            amount_received: self.tally.received()?,
+            amount_confirmed: self.tally.confirmed()?,
+            amount_refunded: self.refunds.total()?,
+            fee: self.applied.fee,
+            confirmations: confirmations.unwrap_or(0),
+            transfers: self.transfers.iter().map(shown).collect(),
+            failure: self.failure.clone().filter(|_| self.status == PaymentStatus::Failed),
+            completed_at: self.completed_at,
+            ..self.intent.as_created()
+        })
+    }
+}
+
+fn shown(transfer: &Transfer) -> PaymentTransfer {
+    PaymentTransfer {
+        tx_hash: transfer.inclusion.tx_hash,
+        block_number: transfer.inclusion.block_number,
+        log_index: transfer.inclusion.log_index,
+        amount: transfer.amount,
+        status: transfer.status,
+    }
+}

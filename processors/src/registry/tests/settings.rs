@@ -1,0 +1,116 @@
+use std::collections::BTreeSet;
+
+use streambook_model::{
+    asset::Asset,
+    bytes::Address,
+    chain::{ChainId, ConfirmationPolicy},
+    records::{
+        registry::PutSettings,
+        settings::{ChainSettings, FeeSchedule, Settings},
+    },
+    topics::SHARDS,
+};
+
+use super::*;
+
+fn chain(id: u64) -> ChainSettings {
+    ChainSettings {
+        id: ChainId(id),
+        policy: ConfirmationPolicy { depth: Some(3) },
+        look_back_seconds: 86_400,
+    }
+}
+
+fn asset(id: &str, contract: Option<u8>) -> Asset {
+    Asset { id: id.parse().unwrap(), scale: 6, contract: contract.map(|byte| Address::new([byte; 20])) }
+}
+
+fn settings() -> Settings {
+    Settings {
+        version: 0,
+        assets: vec![asset("usd", None), asset("usdc:1", Some(1))],
+        chains: vec![chain(1)],
+        fee: FeeSchedule { parts_per_million: 5_000 },
+        xpub: None,
+        postings: "# templates".into(),
+    }
+}
+
+fn put(scene: &mut Scene, settings: &Settings) -> Outcome {
+    let meta = scene.bench.meta();
+    scene.twice(PutSettings { meta, settings: settings.clone() })
+}
+
+fn said(outcome: &Outcome) -> Vec<&Settings> {
+    let settings = outcome.said.iter().map(|(_, said)| match said {
+        Message::SettingsChanged(changed) => &changed.settings,
+        other => panic!("{other:?}"),
+    });
+    settings.collect()
+}
+
+#[test]
+fn settings_are_told_once_to_everybody_to_every_book_and_to_every_chain() {
+    let mut scene = Scene::new();
+    let outcome = put(&mut scene, &settings());
+    let expect = Settings { version: 1, ..settings() };
+    assert!(said(&outcome).iter().all(|said| **said == expect));
+    let to: BTreeSet<_> = outcome.said.iter().map(|(to, _)| (to.topic.as_str(), to.partition.0)).collect();
+    let shards = |topic| (0..SHARDS).map(move |partition| (topic, partition));
+    let everybody = shards("book.inbox").chain(shards("chain.inbox")).chain([("registry.events", 0)]);
+    assert_eq!(to, everybody.collect());
+    assert_eq!(outcome.said.len(), to.len());
+}
+
+#[test]
+fn versions_count_changes_whatever_the_record_says_and_the_same_content_is_no_change() {
+    let mut scene = Scene::new();
+    put(&mut scene, &settings());
+    assert!(put(&mut scene, &Settings { version: 9, ..settings() }).said.is_empty());
+    let other_order = Settings { assets: settings().assets.into_iter().rev().collect(), ..settings() };
+    assert!(put(&mut scene, &other_order).said.is_empty());
+    let fee = FeeSchedule { parts_per_million: 0 };
+    assert_eq!(said(&put(&mut scene, &Settings { fee, ..settings() }))[0].version, 2);
+    assert_eq!(said(&put(&mut scene, &settings()))[0].version, 3);
+}
+
+#[test]
+fn settings_that_cannot_be_right_are_dead_letters_that_say_what_to_do() {
+    for (bad, says) in [
+        (
+            Settings { assets: vec![asset("usd", None), asset("usd", None)], ..settings() },
+            "usd is listed twice",
+        ),
+        (
+            Settings { assets: vec![asset("usdc:1", None)], ..settings() },
+            "usdc:1 is on a chain and has no contract",
+        ),
+        (Settings { assets: vec![asset("usdc", Some(1))], ..settings() }, "usdc has a contract and no chain"),
+        (
+            Settings { assets: vec![asset("usdc:56", Some(1))], ..settings() },
+            "chain 56, which is not among the chains",
+        ),
+        (
+            Settings { assets: vec![asset("usdc:1", Some(1)), asset("dai:1", Some(1))], ..settings() },
+            "that another asset of its chain has",
+        ),
+        (Settings { chains: vec![chain(1), chain(1)], ..settings() }, "chains: 1 is listed twice"),
+        (
+            Settings {
+                chains: vec![ChainSettings { policy: ConfirmationPolicy { depth: Some(0) }, ..chain(1) }],
+                ..settings()
+            },
+            "depth 0",
+        ),
+        (Settings { fee: FeeSchedule { parts_per_million: 1_000_001 }, ..settings() }, "more than 1000000"),
+        (Settings { postings: " \n".into(), ..settings() }, "postings is empty"),
+    ] {
+        let mut scene = Scene::new();
+        let outcome = put(&mut scene, &bad);
+        let letter = outcome.letter.unwrap();
+        assert_eq!(letter.code, "invalid_settings");
+        assert!(letter.reason.contains(says), "{}", letter.reason);
+        assert!(outcome.said.is_empty());
+        assert_eq!(said(&put(&mut scene, &settings()))[0].version, 1);
+    }
+}

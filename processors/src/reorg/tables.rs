@@ -1,0 +1,201 @@
+//! What the processor keeps, by chain. Values are small, and written once or a few times in their lives; the one larger
+//! value, a block's transfers, is never rewritten.
+
+use serde::{Deserialize, Serialize};
+use streambook_model::{
+    asset::AssetId,
+    bytes::{Address, BlockHash},
+    chain::{BlockNumber, ChainId, ConfirmationPolicy, Inclusion},
+    id::{MerchantId, PaymentId},
+    money::Amount,
+    records::chain::TokenTransfer,
+    time::Timestamp,
+};
+use streambook_runtime::{
+    processor::{Context, Fault},
+    table::Table,
+};
+
+use super::change::BlockRef;
+
+/// By chain.
+pub(super) const CHAINS: Table<Chain> = Table::new(1);
+/// The asset of a contract, by (chain, contract). An asset that was accepted once stays, so that what is still paid
+/// for it is matched.
+pub(super) const TOKENS: Table<AssetId> = Table::new(2);
+/// By (chain, hash).
+pub(super) const BLOCKS: Table<Block> = Table::new(3);
+/// A block's transfers worth more than nothing, by (chain, hash); absent where there are none.
+pub(super) const TRANSFERS: Table<Vec<TokenTransfer>> = Table::new(4);
+/// Every block, by (chain, height, hash): the order in which they are forgotten.
+pub(super) const HEIGHTS: Table<BlockRef> = Table::new(5);
+/// Blocks that do not link yet, by (chain, parent, hash).
+pub(super) const WAITING: Table<BlockRef> = Table::new(6);
+/// The canonical block's hash, by (chain, height).
+pub(super) const CANONICAL: Table<BlockHash> = Table::new(7);
+/// Transfers by receiver, by (chain, receiver, (height, hash, log index)): of all blocks, canonical or not.
+pub(super) const RECENT: Table<Recent> = Table::new(8);
+/// The watches of an address, one for each token at most, by (chain, address).
+pub(super) const WATCHES: Table<Vec<Watch>> = Table::new(9);
+/// Deadlines not yet passed, by (chain, deadline, payment).
+pub(super) const DEADLINES: Table<Due> = Table::new(10);
+/// Inclusions waiting for depth, by (chain, height at which they confirm, (height, log index)).
+pub(super) const CONFIRMING: Table<Open> = Table::new(11);
+/// Inclusions waiting for the `finalized` tag to confirm them, by (chain, height, log index).
+pub(super) const UNFINAL: Table<Open> = Table::new(12);
+/// Confirmed inclusions that are not final yet, by (chain, height, log index).
+pub(super) const CONFIRMED: Table<Open> = Table::new(13);
+
+/// How a chain stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Chain {
+    pub(super) id: ChainId,
+    /// The version of the settings that named the chain last; `None` while none has.
+    pub(super) settings: Option<u32>,
+    pub(super) look_back_seconds: u32,
+    pub(super) head: Option<Head>,
+    /// The block below which the canonical branch cannot change. At first it is the parent of the first block, which is
+    /// itself not in the tree, so that the first block can be replaced.
+    pub(super) floor: Option<BlockRef>,
+    /// The block the chain's `finalized` tag has reached.
+    pub(super) finalized: Option<BlockRef>,
+    /// Why the chain has stopped.
+    pub(super) halted: Option<String>,
+    /// The last head, while its block does not link or the chain is halted.
+    pub(super) pending_head: Option<BlockRef>,
+    /// The last finalized block, while the head is not there yet.
+    pub(super) pending_finalized: Option<BlockRef>,
+    /// How many blocks do not link.
+    pub(super) held: u32,
+    /// No block is kept below this height.
+    pub(super) pruned_below: BlockNumber,
+}
+
+/// The canonical head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Head {
+    pub(super) block: BlockRef,
+    pub(super) time: Timestamp,
+}
+
+/// A block of the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Block {
+    pub(super) number: BlockNumber,
+    pub(super) parent: BlockHash,
+    pub(super) time: Timestamp,
+    /// How many times it has become canonical.
+    pub(super) times_canonical: u32,
+    /// Whether it has transfers, so that most blocks need no second look-up.
+    pub(super) has_transfers: bool,
+    /// Whether all its ancestors down to the final block are known.
+    pub(super) linked: bool,
+    /// The chain's settings when it came, since they say which tokens the connector looks at.
+    pub(super) settings: Option<u32>,
+}
+
+/// Where a transfer to an address is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Recent {
+    pub(super) block: BlockRef,
+    pub(super) log_index: u32,
+}
+
+/// Who is told of transfers of a token to an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Watch {
+    pub(super) merchant: MerchantId,
+    pub(super) payment: PaymentId,
+    pub(super) asset: AssetId,
+    pub(super) token: Address,
+    pub(super) deadline: Timestamp,
+    pub(super) policy: ConfirmationPolicy,
+}
+
+/// A deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Due {
+    pub(super) deadline: Timestamp,
+    pub(super) merchant: MerchantId,
+    pub(super) payment: PaymentId,
+}
+
+/// A watched transfer in a canonical block: all that is needed to report on it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Open {
+    pub(super) merchant: MerchantId,
+    pub(super) payment: PaymentId,
+    pub(super) asset: AssetId,
+    pub(super) token: Address,
+    pub(super) from: Address,
+    pub(super) to: Address,
+    pub(super) amount: Amount,
+    pub(super) block_time: Timestamp,
+    pub(super) inclusion: Inclusion,
+    pub(super) policy: ConfirmationPolicy,
+}
+
+impl Chain {
+    /// A chain nothing is known of.
+    pub(super) const fn new(id: ChainId) -> Self {
+        Self {
+            id,
+            settings: None,
+            look_back_seconds: 0,
+            head: None,
+            floor: None,
+            finalized: None,
+            halted: None,
+            pending_head: None,
+            pending_finalized: None,
+            held: 0,
+            pruned_below: BlockNumber(0),
+        }
+    }
+
+    /// The blocks from a height to the head, both included; 0 above the head.
+    pub(super) fn confirmations(&self, number: BlockNumber) -> u32 {
+        let above = self.head.and_then(|head| head.block.number.0.checked_sub(number.0));
+        above.map_or(0, |above| u32::try_from(above.saturating_add(1)).unwrap_or(u32::MAX))
+    }
+}
+
+impl Open {
+    /// Where it stands in the tables ordered by height.
+    pub(super) const fn by_height(&self, chain: ChainId) -> (ChainId, BlockNumber, u32) {
+        (chain, self.inclusion.block_number, self.inclusion.log_index)
+    }
+
+    /// Where it stands among those that wait for depth.
+    pub(super) fn by_confirmation(&self, chain: ChainId, depth: u32) -> (ChainId, u64, (BlockNumber, u32)) {
+        let number = self.inclusion.block_number;
+        (chain, confirms_at(number, depth), (number, self.inclusion.log_index))
+    }
+}
+
+/// The head's height at which a block has `depth` confirmations. Its own counts, so a depth of 0 is one of 1.
+pub(super) fn confirms_at(number: BlockNumber, depth: u32) -> u64 {
+    number.0.saturating_add(u64::from(depth.saturating_sub(1)))
+}
+
+/// A block that must be in the tree.
+pub(super) fn block_of(chain: &Chain, hash: &BlockHash, context: &Context<'_>) -> Result<Block, Fault> {
+    let block = BLOCKS.get(&context.state, (chain.id, hash))?;
+    block.ok_or_else(|| Fault::Stop(format!("the state of chain {} lacks block {hash}", chain.id)))
+}
+
+/// A block's transfers, in log order.
+pub(super) fn transfers_of(
+    chain: &Chain,
+    block: &Block,
+    hash: &BlockHash,
+    context: &Context<'_>,
+) -> Result<Vec<TokenTransfer>, Fault> {
+    if !block.has_transfers {
+        return Ok(Vec::new());
+    }
+    let transfers = TRANSFERS.get(&context.state, (chain.id, hash))?;
+    transfers.ok_or_else(|| {
+        Fault::Stop(format!("the state of chain {} lacks the transfers of block {hash}", chain.id))
+    })
+}

@@ -1,0 +1,131 @@
+//! A book asks to be told of transfers to an address. The watch looks back first: what is canonical already is reported
+//! at once. It stays for ever, since late payments are reported too; only its deadline passes, once.
+//!
+//! One payment owns an address and token. A second payment's watch on the same pair is refused, so the same money can
+//! never be reported for two payments. On a halted chain a watch is stored and looks back at nothing, since what is
+//! canonical there is in doubt: whoever sets the chain going again looks back for all its watches.
+
+use streambook_model::{id::DeadLetterId, message::Message, records::chain::WatchAddress};
+use streambook_runtime::processor::{Context, Fault};
+
+use super::{
+    MAX_LOOK_BACK, letters, report, settle,
+    tables::{
+        CANONICAL, Chain, DEADLINES, Due, RECENT, Recent, TOKENS, WATCHES, Watch, block_of, transfers_of,
+    },
+};
+
+/// Which transfers of the look-back window a new watch is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LookBack {
+    /// Those of its token, and as unmatched those of other accepted tokens: it is the address's first watch.
+    AllTokens,
+    /// Those of its token: the address was watched before.
+    OwnToken,
+}
+
+/// Takes a watch.
+pub(super) fn take(arrived: WatchAddress, chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
+    check_accepted(&arrived, chain, context)?;
+    let mut watches = WATCHES.get(&context.state, (chain.id, arrived.address))?.unwrap_or_default();
+    let watch = watch_of(&arrived);
+    if let Some(known) = watches.iter().find(|known| known.token == watch.token) {
+        return if *known == watch { Ok(()) } else { Err(taken(&arrived, known)) };
+    }
+    let look_back = if watches.is_empty() { LookBack::AllTokens } else { LookBack::OwnToken };
+    watches.push(watch.clone());
+    WATCHES.put(&mut context.state, (chain.id, arrived.address), &watches)?;
+    let due = Due { deadline: watch.deadline, merchant: watch.merchant, payment: watch.payment };
+    DEADLINES.put(&mut context.state, (chain.id, due.deadline, due.payment), &due)?;
+    if chain.halted.is_some() {
+        return Ok(());
+    }
+    tell_recent(&watch, look_back, arrived, chain, context)?;
+    settle::all(chain, context)
+}
+
+fn check_accepted(arrived: &WatchAddress, chain: &Chain, context: &Context<'_>) -> Result<(), Fault> {
+    if chain.settings.is_none() {
+        let reason = format!("chain {} is not in the settings; add it and retry", chain.id);
+        return Err(Fault::dead_letter("unknown_chain", reason));
+    }
+    if TOKENS.get(&context.state, (chain.id, arrived.token))?.as_ref() != Some(&arrived.asset) {
+        let reason =
+            format!("{} is not {} in the settings; correct them and retry", arrived.token, arrived.asset);
+        return Err(Fault::dead_letter("unlisted_token", reason));
+    }
+    Ok(())
+}
+
+fn watch_of(arrived: &WatchAddress) -> Watch {
+    Watch {
+        merchant: arrived.merchant,
+        payment: arrived.payment,
+        asset: arrived.asset.clone(),
+        token: arrived.token,
+        deadline: arrived.deadline,
+        policy: arrived.policy,
+    }
+}
+
+fn taken(arrived: &WatchAddress, known: &Watch) -> Fault {
+    let reason = format!("{} is watched for {} of payment {}", arrived.address, known.asset, known.payment);
+    Fault::dead_letter("address_in_use", reason)
+}
+
+/// Reports what the look-back window holds for the address, in the order of the chain.
+fn tell_recent(
+    watch: &Watch,
+    look_back: LookBack,
+    arrived: WatchAddress,
+    chain: &Chain,
+    context: &mut Context<'_>,
+) -> Result<(), Fault> {
+    let mut recent =
+        RECENT.scan_prefix(&context.state, (chain.id, arrived.address), MAX_LOOK_BACK.saturating_add(1))?;
+    if recent.len() > MAX_LOOK_BACK {
+        recent.truncate(MAX_LOOK_BACK);
+        tell_incomplete(arrived, chain, context)?;
+    }
+    for of_block in recent.chunk_by(|a, b| a.block == b.block) {
+        tell_block(watch, look_back, of_block, chain, context)?;
+    }
+    Ok(())
+}
+
+fn tell_block(
+    watch: &Watch,
+    look_back: LookBack,
+    recent: &[Recent],
+    chain: &Chain,
+    context: &mut Context<'_>,
+) -> Result<(), Fault> {
+    let Some(place) = recent.first().map(|recent| recent.block) else { return Ok(()) };
+    if CANONICAL.get(&context.state, (chain.id, place.number))? != Some(place.hash) {
+        return Ok(());
+    }
+    let block = block_of(chain, &place.hash, context)?;
+    let logs: Vec<u32> = recent.iter().map(|recent| recent.log_index).collect();
+    for transfer in transfers_of(chain, &block, &place.hash, context)? {
+        if logs.binary_search(&transfer.log_index).is_err() {
+            continue;
+        }
+        match (transfer.token == watch.token, look_back) {
+            (true, _) => report::seen(watch, &transfer, place, &block, chain, context)?,
+            (false, LookBack::AllTokens) => {
+                report::unexpected(watch, &transfer, place, &block, chain, context)?;
+            }
+            (false, LookBack::OwnToken) => {}
+        }
+    }
+    Ok(())
+}
+
+fn tell_incomplete(arrived: WatchAddress, chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
+    let reason = format!(
+        "{} was sent more than {MAX_LOOK_BACK} transfers before it was watched for payment {}; the rest is not reported",
+        arrived.address, arrived.payment
+    );
+    let letter = DeadLetterId::derive(&[b"look_back_incomplete", arrived.payment.bits()]);
+    letters::emit("look_back_incomplete", reason, letter, &Message::from(arrived), chain, context)
+}

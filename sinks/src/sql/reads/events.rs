@@ -1,0 +1,87 @@
+//! Events of payments. An event's row holds what it changed; the rest of the payment never changes after its creation and
+//! comes from the payment's own row, so the payment as it was after any event can be stated exactly.
+
+use std::collections::BTreeMap;
+
+use streambook_model::{
+    id::{EventId, RefundId},
+    records::payment::{Payment, PaymentEventType, Refund},
+};
+
+use super::{EventFilter, Listed, Page, PositionKey, Scope, SqlReads, StoredEvent};
+use crate::sql::{
+    cell::{Cell, Row},
+    error::SqlError,
+    query::Query,
+    rows::payment::Moment,
+};
+
+const EVENTS: &str = "SELECT e.position, e.id, e.event_type, e.occurred_at, e.refund, e.moment, p.snapshot \
+                      FROM payment_events e JOIN payments p ON p.id = e.payment WHERE ";
+
+impl SqlReads {
+    /// An event.
+    pub async fn event(&self, scope: Scope, id: EventId) -> Result<Option<StoredEvent>, SqlError> {
+        let query = scoped(scope, Query::new(EVENTS).sql("e.id = ").text(id));
+        Ok(self.fetch_events("reading an event", query).await?.pop())
+    }
+
+    /// Events, newest first.
+    pub async fn events(
+        &self,
+        scope: Scope,
+        filter: EventFilter,
+        page: Page<PositionKey>,
+    ) -> Result<Listed<StoredEvent, PositionKey>, SqlError> {
+        let query = scoped(scope, Query::new(EVENTS).sql("true"))
+            .when(" AND e.event_type = ", filter.event_type.map(|kind| Cell::text(kind.name())))
+            .when(" AND e.payment = ", filter.payment.map(Cell::text))
+            .when(" AND e.position < ", page.after.map(|key| key.0))
+            .sql(" ORDER BY e.position DESC LIMIT ")
+            .arg(page.rows() + 1);
+        let events = self.fetch_events("listing events", query).await?;
+        Ok(Listed::cut(events, page.rows(), |event| event.key))
+    }
+
+    async fn fetch_events(&self, operation: &'static str, query: Query) -> Result<Vec<StoredEvent>, SqlError> {
+        let rows = self.database.fetch(operation, query).await?;
+        let found: Vec<_> = rows.into_iter().map(event).collect::<Result<_, _>>()?;
+        let refunds = self.refunds_named(found.iter().filter_map(|(_, refund)| *refund)).await?;
+        let whole = |(event, refund): (StoredEvent, Option<RefundId>)| StoredEvent {
+            refund: refund.and_then(|id| refunds.get(&id).cloned()),
+            ..event
+        };
+        Ok(found.into_iter().map(whole).collect())
+    }
+
+    /// The refunds with these ids: those of one page of events that the caller may see.
+    async fn refunds_named(&self, ids: impl Iterator<Item = RefundId>) -> Result<BTreeMap<RefundId, Refund>, SqlError> {
+        let mut query = Query::new(
+            "SELECT id, payment, merchant, livemode, asset, scale, amount, destination, reference, reason, created_at \
+             FROM refunds WHERE id IN (NULL",
+        );
+        let mut any = false;
+        for id in ids {
+            query = query.sql(", ").text(id);
+            any = true;
+        }
+        if !any {
+            return Ok(BTreeMap::new());
+        }
+        let rows = self.database.fetch("reading the refunds of events", query.sql(")")).await?;
+        rows.into_iter().map(|row| super::payments::refund(row).map(|refund| (refund.id, refund))).collect()
+    }
+}
+
+fn scoped(scope: Scope, query: Query) -> Query {
+    query.sql(" AND e.merchant = ").text(scope.merchant).sql(" AND e.livemode = ").arg(scope.livemode)
+}
+
+fn event(mut row: Row) -> Result<(StoredEvent, Option<RefundId>), SqlError> {
+    let (position, event, name) = (row.integer()?, row.parsed()?, row.text()?);
+    let event_type = PaymentEventType::ALL.into_iter().find(|kind| kind.name() == name);
+    let event_type = event_type.ok_or_else(|| row.damaged(format!("`{name}` is not an event type")))?;
+    let (occurred_at, refund, moment) = (row.time()?, row.maybe_parsed()?, row.json::<Moment>()?);
+    let payment = moment.onto(row.json::<Payment>()?);
+    Ok((StoredEvent { key: PositionKey(position), event, event_type, payment, refund: None, occurred_at }, refund))
+}

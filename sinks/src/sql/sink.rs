@@ -1,0 +1,173 @@
+//! The sink: a batch in, one transaction out. Repeats are dropped by lineage, a gap stops it, and what it remembers of both
+//! moves only with a commit.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use streambook_model::{
+    position::{Offset, TopicPartition},
+    topics::{self, TopicDef},
+};
+use streambook_runtime::{
+    lineage::{Mark, Verdict, judge},
+    sink::{Batch, Delivered, Sink, SinkError},
+};
+
+use super::{
+    config::SqlConfig,
+    error::SqlError,
+    progress::{Causes, Committed, Progress},
+    reads::SqlReads,
+    rows::Collector,
+    schema,
+    service::{self, Failed, Marks, Write},
+    sqlite::Sqlite,
+};
+
+/// The topics in SQL.
+const INPUTS: [TopicDef; 6] = [
+    topics::PAYMENTS_EVENTS,
+    topics::LEDGER_TRANSACTIONS,
+    topics::CHAIN_TRANSFERS,
+    topics::WEBHOOKS_ATTEMPTS,
+    topics::DEAD_LETTERS,
+    topics::REGISTRY_EVENTS,
+];
+
+/// Writes the public topics to SQL. The only writer of its database.
+#[derive(Debug)]
+pub struct SqlSink {
+    database: Sqlite,
+    reads: SqlReads,
+    marks: Marks,
+    committed: Committed,
+    /// The end of a batch whose commit failed without saying whether it had happened.
+    unsure: Option<BTreeMap<TopicPartition, Offset>>,
+}
+
+/// What a batch comes to: the records that are not repeats, and what is remembered after it.
+struct Judged<'b> {
+    taken: Vec<&'b Delivered>,
+    marks: Marks,
+    causes: Causes,
+}
+
+impl SqlSink {
+    /// Opens the database, making it or bringing its schema up to date.
+    pub async fn open(config: &SqlConfig) -> Result<Self, SqlError> {
+        let database = Sqlite::open_for_writing(config).await?;
+        schema::migrate(&database, &schema::SQLITE).await?;
+        let reads = SqlReads::new(Sqlite::open_for_reading(config).await?);
+        let marks = service::marks(&database).await?;
+        let (_, causes) = service::positions(&database).await?;
+        Ok(Self { database, reads, marks, committed: Committed::starting_at(causes), unsure: None })
+    }
+
+    /// The reads of the same database.
+    pub fn reads(&self) -> SqlReads {
+        self.reads.clone()
+    }
+
+    /// Follows this sink's commits.
+    pub fn progress(&self) -> Progress {
+        self.committed.follow()
+    }
+
+    /// Closes the database, the reads' connections included.
+    pub async fn close(self) {
+        self.reads.close().await;
+        self.database.close().await;
+    }
+
+    async fn write_batch(&mut self, batch: &Batch) -> Result<(), SqlError> {
+        let judged = self.judge(batch)?;
+        if !self.happened_before(batch).await? {
+            self.commit(batch, &judged).await?;
+        }
+        self.marks.extend(judged.marks);
+        self.committed.advance(&judged.causes);
+        Ok(())
+    }
+
+    /// Whether this is the batch whose commit failed, and it had happened all the same.
+    async fn happened_before(&mut self, batch: &Batch) -> Result<bool, SqlError> {
+        if self.unsure.as_ref() != Some(&batch.after) {
+            return Ok(false);
+        }
+        let (positions, _) = service::positions(&self.database).await?;
+        self.unsure = None;
+        Ok(batch.after.iter().all(|(at, after)| positions.get(at) == Some(after)))
+    }
+
+    async fn commit(&mut self, batch: &Batch, judged: &Judged<'_>) -> Result<(), SqlError> {
+        let mut collector = Collector::default();
+        for delivered in &judged.taken {
+            collector.take(delivered)?;
+        }
+        let rows = collector.finish()?;
+        let write = Write { batch, rows, marks: &judged.marks, causes: &judged.causes };
+        match service::write(&self.database, write).await {
+            Ok(()) => Ok(()),
+            Err(Failed::Undone(error)) => Err(error),
+            Err(Failed::Unsure(error)) => {
+                self.unsure = Some(batch.after.clone());
+                Err(error)
+            }
+        }
+    }
+
+    fn judge<'b>(&self, batch: &'b Batch) -> Result<Judged<'b>, SqlError> {
+        let mut judged = Judged { taken: Vec::new(), marks: Marks::new(), causes: Causes::new() };
+        for delivered in &batch.records {
+            if self.takes(delivered, &mut judged.marks)? {
+                judged.taken.push(delivered);
+            }
+            if let Some(cause) = delivered.message.meta().cause {
+                match judged.causes.get_mut(&delivered.from) {
+                    Some(known) => *known = (*known).max(Offset(cause.offset)),
+                    None => drop(judged.causes.insert(delivered.from.clone(), Offset(cause.offset))),
+                }
+            }
+        }
+        Ok(judged)
+    }
+
+    /// Whether a record is new. The first of a task in a partition is accepted whatever its number, since what was before
+    /// it may have been trimmed.
+    fn takes(&self, delivered: &Delivered, marks: &mut Marks) -> Result<bool, SqlError> {
+        let Some(source) = &delivered.message.meta().source else { return Ok(true) };
+        let key = (delivered.from.clone(), source.task.clone());
+        if let Some(last) = marks.get(&key).or_else(|| self.marks.get(&key)) {
+            let stopped = |fault: streambook_runtime::processor::Fault| SqlError::Lineage {
+                partition: delivered.from.to_string(),
+                offset: delivered.offset.0,
+                reason: fault.to_string(),
+            };
+            if judge(*last, source).map_err(stopped)? == Verdict::Repeat {
+                return Ok(false);
+            }
+        }
+        marks.insert(key, Mark { seq: source.seq, chain: source.chain });
+        Ok(true)
+    }
+}
+
+#[async_trait]
+impl Sink for SqlSink {
+    fn name(&self) -> &'static str {
+        "sql"
+    }
+
+    fn inputs(&self) -> Vec<TopicDef> {
+        INPUTS.to_vec()
+    }
+
+    async fn positions(&mut self) -> Result<BTreeMap<TopicPartition, Offset>, SinkError> {
+        let positions = service::positions(&self.database).await;
+        positions.map(|(positions, _)| positions).map_err(|error| error.into_sink_error("reading the positions"))
+    }
+
+    async fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
+        self.write_batch(batch).await.map_err(|error| error.into_sink_error("writing a batch to SQL"))
+    }
+}
