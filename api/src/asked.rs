@@ -49,12 +49,18 @@ impl<T: DeserializeOwned + Validate<Context = ()>> FromRequest<ApiState> for Ask
 }
 
 /// Reads a body of at most `limit` bytes within a time.
-pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize, timeout_ms: u64) -> Result<Bytes, Problem> {
+pub(crate) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    timeout_ms: u64,
+) -> Result<Bytes, Problem> {
     let too_large = || {
         let detail = format!("the body is larger than {limit} bytes: send less");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
     };
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let announced =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit)) {
         return Err(too_large());
     }
@@ -92,7 +98,8 @@ fn json(headers: &HeaderMap, body: Bytes) -> Result<Bytes, Problem> {
         return Ok(body);
     }
     let detail = "Content-Type: send `application/json`";
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail).about("Content-Type"))
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+        .about("Content-Type"))
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {
@@ -111,7 +118,9 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 /// The field an error is about: serde names a missing, unknown or repeated one only in its text.
 fn field_of(path: &str, text: &str) -> String {
     let prefix = if path == "." { "" } else { path };
-    let named = ["missing field `", "unknown field `", "duplicate field `"].iter().find_map(|start| text.strip_prefix(start));
+    let named = ["missing field `", "unknown field `", "duplicate field `"]
+        .iter()
+        .find_map(|start| text.strip_prefix(start));
     match named.and_then(|rest| rest.split('`').next()) {
         Some(name) if prefix.is_empty() || prefix == name => name.to_owned(),
         Some(name) if prefix.ends_with(&format!(".{name}")) => prefix.to_owned(),

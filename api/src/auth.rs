@@ -20,7 +20,7 @@ use streambook_model::{
     records::registry::{ApiKey, Scope as KeyScope},
 };
 use streambook_runtime::metrics::Metric;
-use streambook_sinks::sql::reads::Scope;
+use streambook_sinks::sql::Scope;
 
 use crate::{problem::Problem, state::ApiState};
 
@@ -80,7 +80,8 @@ pub(crate) struct NewKey {
 impl NewKey {
     /// Draws a key of a mode.
     pub(crate) fn draw(livemode: bool) -> Self {
-        let random: String = rand::rng().sample_iter(Alphanumeric).take(SECRET_CHARS).map(char::from).collect();
+        let random: String =
+            rand::rng().sample_iter(Alphanumeric).take(SECRET_CHARS).map(char::from).collect();
         let hint = random.chars().skip(SECRET_CHARS - 4).collect();
         let secret = format!("{}{random}", if livemode { "sk_live_" } else { "sk_test_" });
         Self { hash: hash_of(&secret), secret, hint }
@@ -93,7 +94,11 @@ pub(crate) fn hash_of(secret: &str) -> ContentHash {
 }
 
 /// Checks the key of a request and its rate. The layer of every route below `/v1`.
-pub(crate) async fn authenticate(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn authenticate(
+    State(state): State<ApiState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let key = match known_key(&state, request.headers()) {
         Ok(key) => key,
         Err(problem) => {
@@ -166,11 +171,17 @@ fn merchant_of(state: &ApiState, key: &ApiKey, headers: &HeaderMap) -> Result<Me
             return Ok(own);
         }
         let detail = "Streambook-Merchant: this key acts for its own merchant only: leave the header out";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "other_merchant", detail).about("Streambook-Merchant"));
+        return Err(
+            Problem::new(StatusCode::FORBIDDEN, "other_merchant", detail).about("Streambook-Merchant")
+        );
     }
     let detail = "an operator's key acts for a merchant: name it, `Streambook-Merchant: mer_…`";
     let named = named.ok_or_else(|| Problem::field("Streambook-Merchant", detail))?;
-    state.registry().merchant(named).map(|merchant| merchant.id).ok_or_else(|| Problem::not_found("merchant", named))
+    state
+        .registry()
+        .merchant(named)
+        .map(|merchant| merchant.id)
+        .ok_or_else(|| Problem::not_found("merchant", named))
 }
 
 fn named_merchant(headers: &HeaderMap) -> Result<Option<MerchantId>, Problem> {

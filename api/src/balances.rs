@@ -2,7 +2,7 @@
 
 use axum::{extract::State, http::HeaderMap, response::Response};
 use serde::Serialize;
-use streambook_sinks::sql::reads::Balance;
+use streambook_sinks::sql::Balance;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -56,7 +56,8 @@ async fn list(
 
 fn view(balance: &Balance) -> BalanceView {
     let is_debit = DEBIT_ACCOUNTS.contains(&balance.name.as_str());
-    let (amount, side) = if is_debit { (balance.balance, "debit") } else { (balance.balance.negated(), "credit") };
+    let (amount, side) =
+        if is_debit { (balance.balance, "debit") } else { (balance.balance.negated(), "credit") };
     BalanceView {
         account: balance.name.clone(),
         asset: balance.asset.to_string(),

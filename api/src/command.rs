@@ -22,7 +22,7 @@ use streambook_model::{
     topics::{BOOK_INBOX, REGISTRY_INBOX, TopicDef},
 };
 use streambook_runtime::step::chain_of;
-use streambook_sinks::sql::reads::Scope;
+use streambook_sinks::sql::Scope;
 
 use crate::{
     context::RequestContext,
@@ -67,8 +67,18 @@ impl ApiState {
     }
 
     /// Who asks the book.
-    pub(crate) fn caller(&self, scope: Scope, request: RequestId, idempotency: Option<Idempotency>) -> Caller {
-        Caller { merchant: scope.merchant, livemode: scope.livemode, reply: self.reply_to(request), idempotency }
+    pub(crate) fn caller(
+        &self,
+        scope: Scope,
+        request: RequestId,
+        idempotency: Option<Idempotency>,
+    ) -> Caller {
+        Caller {
+            merchant: scope.merchant,
+            livemode: scope.livemode,
+            reply: self.reply_to(request),
+            idempotency,
+        }
     }
 
     /// Who asks the registry.
@@ -113,7 +123,8 @@ impl ApiState {
         let (offset, reply) = self.ask(REGISTRY_INBOX, key.as_bytes(), request, command.into()).await?;
         let Some(reply) = reply else { return Ok(Answer::Pending(None)) };
         let done = done(reply, None)?;
-        if !done.replayed && !self.registry().wait_for(offset, self.config().read_wait()).await {
+        let seen = done.replayed || self.registry().shows(&done.reply);
+        if !seen && !self.registry().wait_for(offset, self.config().read_wait()).await {
             tracing::warn!(%offset, "the registry's view is behind its replies");
         }
         Ok(Answer::Done(Box::new(done)))
@@ -172,7 +183,8 @@ impl Done {
 pub(crate) fn pending(position: Option<Position>, look: &str) -> Response {
     let detail = "the command is recorded and will be carried out; its answer has not come in time. Look there, or send \
                   the request again with the same Idempotency-Key";
-    let body = json!({ "object": "accepted_command", "status": "accepted", "location": look, "detail": detail });
+    let body =
+        json!({ "object": "accepted_command", "status": "accepted", "location": look, "detail": detail });
     let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
     if let Ok(location) = HeaderValue::from_str(look) {
         response.headers_mut().insert(header::LOCATION, location);

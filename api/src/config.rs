@@ -44,8 +44,6 @@ pub struct ApiConfig {
     pub exempt_loopback: bool,
     /// Keys and addresses whose use is remembered; beyond it the longest unused are forgotten.
     pub max_limited: u64,
-    /// Webhook endpoints that a merchant may have in each mode.
-    pub max_webhook_endpoints: usize,
 }
 
 /// A setting that cannot work.
@@ -88,7 +86,6 @@ impl Default for ApiConfig {
             address_burst: at_least_one(800),
             exempt_loopback: false,
             max_limited: 100_000,
-            max_webhook_endpoints: 50,
         }
     }
 }
@@ -111,7 +108,6 @@ impl ApiConfig {
         within("max_in_flight", wide(self.max_in_flight), counts.0, counts.1, counts.2)?;
         within("max_waiting", wide(self.max_waiting), counts.0, counts.1, counts.2)?;
         within("max_limited", self.max_limited, counts.0, counts.1, counts.2)?;
-        within("max_webhook_endpoints", wide(self.max_webhook_endpoints), 1, 1_000, "use 1 to 1000")?;
         self.validate_order()
     }
 
@@ -134,7 +130,13 @@ fn wide(value: usize) -> u64 {
     u64::try_from(value).unwrap_or(u64::MAX)
 }
 
-fn within(key: &'static str, value: u64, low: u64, high: u64, remedy: &'static str) -> Result<(), InvalidConfig> {
+fn within(
+    key: &'static str,
+    value: u64,
+    low: u64,
+    high: u64,
+    remedy: &'static str,
+) -> Result<(), InvalidConfig> {
     if (low..=high).contains(&value) {
         return Ok(());
     }

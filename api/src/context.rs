@@ -41,7 +41,8 @@ impl RequestContext {
 /// W3C Trace Context, section 3.2: version 00, a trace id and a parent id that are not all zeros, flags.
 fn is_traceparent(text: &str) -> bool {
     let hex = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    let set = |part: &str, length: usize| part.len() == length && hex(part) && part.bytes().any(|b| b != b'0');
+    let set =
+        |part: &str, length: usize| part.len() == length && hex(part) && part.bytes().any(|b| b != b'0');
     match text.split('-').collect::<Vec<_>>().as_slice() {
         ["00", trace, parent, flags] => set(trace, 32) && set(parent, 16) && flags.len() == 2 && hex(flags),
         _ => false,
@@ -71,7 +72,14 @@ mod tests {
         let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert!(is_traceparent(given) && is_traceparent(&new_traceparent()));
         let zeros = format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32));
-        for bad in ["", "00-1-2-01", &zeros, &given.to_uppercase(), &given.replace("00-4", "01-4"), &format!("{given}-x")] {
+        for bad in [
+            "",
+            "00-1-2-01",
+            &zeros,
+            &given.to_uppercase(),
+            &given.replace("00-4", "01-4"),
+            &format!("{given}-x"),
+        ] {
             assert!(!is_traceparent(bad), "{bad}");
         }
     }

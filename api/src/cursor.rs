@@ -21,7 +21,9 @@ pub(crate) fn read<K: DeserializeOwned>(list: &'static str, text: &str) -> Resul
     let json = (text.len() <= MAX_CHARS).then(|| URL_SAFE_NO_PAD.decode(text).ok()).flatten();
     let read = json.and_then(|json| serde_json::from_slice::<(String, K)>(&json).ok());
     let key = read.filter(|(of, _)| of == list).map(|(_, key)| key);
-    key.ok_or_else(|| Problem::field("cursor", "not a cursor of this list: use `next_cursor` of an answer as it is"))
+    key.ok_or_else(|| {
+        Problem::field("cursor", "not a cursor of this list: use `next_cursor` of an answer as it is")
+    })
 }
 
 #[cfg(test)]
@@ -32,7 +34,9 @@ mod tests {
     fn a_cursor_belongs_to_its_list() {
         let cursor = write("payments", &7_u64);
         assert_eq!(read::<u64>("payments", &cursor).unwrap(), 7);
-        for (list, text) in [("refunds", cursor.as_str()), ("payments", "?"), ("payments", ""), ("payments", "AAAA")] {
+        for (list, text) in
+            [("refunds", cursor.as_str()), ("payments", "?"), ("payments", ""), ("payments", "AAAA")]
+        {
             assert!(read::<u64>(list, text).is_err(), "{list} {text}");
         }
     }

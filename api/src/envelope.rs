@@ -1,7 +1,10 @@
 //! The outermost layer: gives a request its id, trace and time limit, counts it, and turns whatever went wrong below into
 //! a problem document. Nothing leaves without an `X-Request-Id`, and no error without a document.
 
-use std::{any::Any, time::{Duration, Instant}};
+use std::{
+    any::Any,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::Body,
@@ -25,7 +28,8 @@ pub(crate) async fn envelope(State(state): State<ApiState>, mut request: Request
     let method = method_name(request.method());
     let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
     request.extensions_mut().insert(context.clone());
-    let span = tracing::info_span!("request", request_id = %context.id, trace_id = context.trace_id(), method, path);
+    let span =
+        tracing::info_span!("request", request_id = %context.id, trace_id = context.trace_id(), method, path);
     let began = Instant::now();
     let limit = Duration::from_millis(state.config().request_timeout_ms);
     let answered = tokio::time::timeout(limit, next.run(request)).instrument(span.clone()).await;

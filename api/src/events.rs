@@ -2,13 +2,13 @@
 
 use axum::{extract::State, http::HeaderMap, response::Response};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use streambook_model::{
     id::{PaymentId, kind},
-    payment_json::{payment_json, refund_json},
+    payment_json::payment_json,
     records::payment::PaymentEventType,
 };
-use streambook_sinks::sql::reads::{EventFilter, PositionKey, StoredEvent};
+use streambook_sinks::sql::{EventFilter, PositionKey, StoredEvent};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 

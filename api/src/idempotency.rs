@@ -88,7 +88,9 @@ mod tests {
     fn a_key_is_printable_ascii_of_at_most_255_characters_once() {
         let of = |values: &[&str]| {
             let mut headers = HeaderMap::new();
-            values.iter().for_each(|value| drop(headers.append(KEY, HeaderValue::from_bytes(value.as_bytes()).unwrap())));
+            values.iter().for_each(|value| {
+                drop(headers.append(KEY, HeaderValue::from_bytes(value.as_bytes()).unwrap()))
+            });
             super::of(&headers, &Method::POST, "/", None)
         };
         assert!(of(&[]).unwrap().is_none());

@@ -3,7 +3,7 @@
 use axum::{extract::State, http::HeaderMap, response::Response};
 use serde::Serialize;
 use streambook_model::id::PaymentId;
-use streambook_sinks::sql::reads::{Scope, SequenceKey, StoredEntry, StoredTransaction};
+use streambook_sinks::sql::{Scope, SequenceKey, StoredEntry, StoredTransaction};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -87,7 +87,8 @@ async fn list(
     let payment = params.parse::<PaymentId>("payment")?;
     params.finish()?;
     let stale = state.is_stale(caller.scope, &headers).await?;
-    let listed = state.reads().ledger_transactions(caller.scope, payment, page).await.map_err(Problem::reading)?;
+    let listed =
+        state.reads().ledger_transactions(caller.scope, payment, page).await.map_err(Problem::reading)?;
     let next_cursor = listed.next.map(|key| cursor::write(LIST, &key));
     let data: Vec<_> = listed.rows.iter().map(|row| view(&state, caller.scope, row)).collect();
     Ok(read_answer(stale, List { data, next_cursor }))

@@ -143,7 +143,8 @@ fn network(address: IpAddr) -> IpAddr {
 fn too_many(of: &'static str, refused: Allowance) -> Problem {
     Metric::HttpRefused.count(1, &[("reason", format!("rate_{of}"))]);
     let seconds = refused.reset_seconds;
-    let detail = format!("too many requests of this {of}: wait {seconds} s, then at most {} at once", refused.limit);
+    let detail =
+        format!("too many requests of this {of}: wait {seconds} s, then at most {} at once", refused.limit);
     let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
     let problem = problem.header(header::RETRY_AFTER, seconds.into());
     refused.headers().into_iter().fold(problem, |problem, (name, value)| problem.header(name, value))
@@ -175,15 +176,25 @@ mod tests {
 
     fn limits(exempt_loopback: bool) -> Limits {
         let one = NonZeroU32::MIN;
-        Limits::new(&ApiConfig { address_requests_per_second: one, address_burst: one, exempt_loopback, ..ApiConfig::default() })
+        Limits::new(&ApiConfig {
+            address_requests_per_second: one,
+            address_burst: one,
+            exempt_loopback,
+            ..ApiConfig::default()
+        })
     }
 
     #[test]
     fn an_address_beyond_its_burst_is_refused_and_others_are_not() {
         let limits = limits(false);
-        let take = |text: &str| limits.take_address(text.parse().unwrap()).map_err(|problem| problem.status().as_u16());
+        let take = |text: &str| {
+            limits.take_address(text.parse().unwrap()).map_err(|problem| problem.status().as_u16())
+        };
         assert_eq!((take("127.0.0.1"), take("127.0.0.1"), take("127.0.0.2")), (Ok(()), Err(429), Ok(())));
-        assert_eq!((take("2001:db8::1"), take("2001:db8::2"), take("2001:db8:0:1::1")), (Ok(()), Err(429), Ok(())));
+        assert_eq!(
+            (take("2001:db8::1"), take("2001:db8::2"), take("2001:db8:0:1::1")),
+            (Ok(()), Err(429), Ok(()))
+        );
         assert_eq!(take("::ffff:127.0.0.1"), Err(429), "the same address in another form");
     }
 
@@ -191,6 +202,9 @@ mod tests {
     fn loopback_is_spared_only_where_configured() {
         let limits = limits(true);
         let take = |text: &str| limits.take_address(text.parse().unwrap()).is_ok();
-        assert_eq!([take("127.0.0.1"), take("127.0.0.1"), take("192.0.2.1"), take("192.0.2.1")], [true, true, true, false]);
+        assert_eq!(
+            [take("127.0.0.1"), take("127.0.0.1"), take("192.0.2.1"), take("192.0.2.1")],
+            [true, true, true, false]
+        );
     }
 }

@@ -8,7 +8,7 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 use streambook_model::id::{Id, Kind};
-use streambook_sinks::sql::reads::Page;
+use streambook_sinks::sql::Page;
 use url::form_urlencoded;
 
 use crate::{cursor, problem::Problem};
@@ -41,7 +41,8 @@ impl Params {
 
     /// Takes a parameter and reads it as the JSON text of a type, such as a name of an enumeration or a time.
     pub(crate) fn named<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, Problem> {
-        let read = |text: String| serde_json::from_value(text.into()).map_err(|error| Problem::field(name, error));
+        let read =
+            |text: String| serde_json::from_value(text.into()).map_err(|error| Problem::field(name, error));
         self.take(name)?.map(read).transpose()
     }
 

@@ -22,7 +22,7 @@ use streambook_model::{
     },
     time::Timestamp,
 };
-use streambook_sinks::sql::reads::{ChainHeadRow, PaymentFilter, PaymentKey, Scope};
+use streambook_sinks::sql::{ChainHeadRow, PaymentFilter, PaymentKey, Scope};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -86,7 +86,8 @@ fn chain() -> PaymentMethod {
 
 fn pairs(pairs: &BTreeMap<String, String>, (): &()) -> garde::Result {
     let long = |text: &str, most| text.chars().count() > most || text.contains('\0');
-    let wrong = pairs.len() > 50 || pairs.iter().any(|(name, value)| name.is_empty() || long(name, 40) || long(value, 500));
+    let wrong = pairs.len() > 50
+        || pairs.iter().any(|(name, value)| name.is_empty() || long(name, 40) || long(value, 500));
     let remedy = "use at most 50 pairs, names of 1 to 40 characters, values of at most 500, none of them NUL";
     if wrong { Err(garde::Error::new(remedy)) } else { Ok(()) }
 }
@@ -98,7 +99,11 @@ fn seconds(given: &Option<u32>, (): &()) -> garde::Result {
 
 /// The routes of this resource.
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get)).routes(routes!(cancel)).routes(routes!(accept))
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(get))
+        .routes(routes!(cancel))
+        .routes(routes!(accept))
 }
 
 /// Create a payment
@@ -172,7 +177,12 @@ fn scale(state: &ApiState, method: PaymentMethod, asset: &AssetId) -> Result<u8,
         }
         PaymentMethod::Card => {
             let currency = asset.chain().is_none().then(|| state.registry().scale(asset)).flatten();
-            let remedy = || Problem::field("asset", format!("`{asset}` cannot be paid by card: use a currency such as `usd`"));
+            let remedy = || {
+                Problem::field(
+                    "asset",
+                    format!("`{asset}` cannot be paid by card: use a currency such as `usd`"),
+                )
+            };
             currency.ok_or_else(remedy)
         }
     }
@@ -290,7 +300,8 @@ async fn list(
 fn count_confirmations(payment: &mut Payment, heads: &[ChainHeadRow]) {
     let head = heads.iter().find(|head| Some(head.chain) == payment.chain);
     let Some(head) = head.filter(|_| payment.status == PaymentStatus::Confirming) else { return };
-    let standing = payment.transfers.iter().filter(|transfer| transfer.status != PaymentTransferStatus::Orphaned);
+    let standing =
+        payment.transfers.iter().filter(|transfer| transfer.status != PaymentTransferStatus::Orphaned);
     let newest = standing.map(|transfer| transfer.block_number.0).max();
     if let Some(blocks) = newest.and_then(|newest| (head.number.0 + 1).checked_sub(newest)) {
         payment.confirmations = u32::try_from(blocks).unwrap_or(u32::MAX);

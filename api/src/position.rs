@@ -42,7 +42,8 @@ impl Position {
     pub(crate) fn of(headers: &HeaderMap, merchant: MerchantId) -> Result<Option<Self>, Problem> {
         let Some(value) = headers.get(POSITION) else { return Ok(None) };
         let read = value.to_str().ok().and_then(Self::read).filter(|read| read.partition == shard(merchant));
-        let refusal = "not a position of this merchant: send the value of an answer as it is, or leave it out";
+        let refusal =
+            "not a position of this merchant: send the value of an answer as it is, or leave it out";
         read.map(Some).ok_or_else(|| Problem::field("Streambook-Position", refusal))
     }
 
@@ -94,7 +95,8 @@ mod tests {
         let position = Position { partition: shard(merchant), offset: Offset(7) };
         let headers = HeaderMap::from_iter([(POSITION, position.header().unwrap())]);
         assert_eq!(Position::of(&headers, merchant).unwrap(), Some(position));
-        let other = (0_u8..).map(|n| MerchantId::derive(&[&[n]])).find(|id| shard(*id) != shard(merchant)).unwrap();
+        let other =
+            (0_u8..).map(|n| MerchantId::derive(&[&[n]])).find(|id| shard(*id) != shard(merchant)).unwrap();
         assert!(Position::of(&headers, other).is_err());
         let broken = HeaderMap::from_iter([(POSITION, HeaderValue::from_static("x"))]);
         assert!(Position::of(&broken, merchant).is_err());

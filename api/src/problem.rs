@@ -12,7 +12,7 @@ use axum::{
 use serde::Serialize;
 use streambook_model::{id::RequestId, records::reply};
 use streambook_runtime::step::chain_of;
-use streambook_sinks::sql::error::SqlError;
+use streambook_sinks::sql::SqlError;
 use utoipa::ToSchema;
 
 /// Where a problem's code is explained.
@@ -69,7 +69,8 @@ impl Problem {
 
     /// There is no such object, or it is not the caller's to see: the two look the same.
     pub(crate) fn not_found(what: &str, id: impl Display) -> Self {
-        let detail = format!("there is no {what} `{id}` for this key: check the id, the merchant and the key's mode");
+        let detail =
+            format!("there is no {what} `{id}` for this key: check the id, the merchant and the key's mode");
         Self::new(StatusCode::NOT_FOUND, "not_found", detail)
     }
 

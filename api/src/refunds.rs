@@ -78,7 +78,8 @@ async fn create(
     state.is_stale(caller.scope, &headers).await?;
     let Asked { body, idempotency } = asked;
     let payment = payments::find(&state, caller.scope, body.payment).await?;
-    let amount = body.amount.as_ref().map(|text| payments::positive("amount", text, payment.scale)).transpose()?;
+    let amount =
+        body.amount.as_ref().map(|text| payments::positive("amount", text, payment.scale)).transpose()?;
     let refund: RefundId = mint();
     let command = CreateRefund {
         meta: state.meta(&context),
@@ -93,7 +94,8 @@ async fn create(
     match state.ask_book(caller.scope.merchant, context.id, command).await? {
         Answer::Done(done) => {
             let refund = done.reply.refund.as_ref().ok_or_else(no_object)?;
-            let look = HeaderValue::from_str(&format!("/v1/refunds/{}", refund.id)).map_err(|_| no_object())?;
+            let look =
+                HeaderValue::from_str(&format!("/v1/refunds/{}", refund.id)).map_err(|_| no_object())?;
             Ok(done.respond((StatusCode::CREATED, [(header::LOCATION, look)], Json(refund_json(refund)))))
         }
         Answer::Pending(position) => Ok(pending(position, &format!("/v1/refunds/{refund}"))),
@@ -129,7 +131,8 @@ async fn list(
     mut params: Params,
 ) -> Result<Response, Problem> {
     let payment = params.parse::<PaymentId>("payment")?;
-    let payment = payment.ok_or_else(|| Problem::field("payment", "name the payment whose refunds you want"))?;
+    let payment =
+        payment.ok_or_else(|| Problem::field("payment", "name the payment whose refunds you want"))?;
     params.finish()?;
     let stale = state.is_stale(caller.scope, &headers).await?;
     let refunds = state.reads().refunds_of(caller.scope, payment).await.map_err(Problem::reading)?;

@@ -20,6 +20,7 @@ use streambook_model::{
     message::Message,
     records::{
         registry::{ApiKey, Endpoint, Merchant},
+        reply::CommandReply,
         settings::Settings,
     },
     topics::REGISTRY_EVENTS,
@@ -94,6 +95,21 @@ impl RegistryView {
         matches!(tokio::time::timeout(limit, seen).await, Ok(Ok(_)))
     }
 
+    /// Whether it already shows what a reply says; a command that changed nothing is followed by no record.
+    pub(crate) fn shows(&self, reply: &CommandReply) -> bool {
+        let known = self.known.read();
+        let shows_merchant =
+            |wanted: &Merchant| known.merchants.get(&wanted.id).is_some_and(|shown| **shown == *wanted);
+        let shows_key = |wanted: &ApiKey| known.keys.get(&wanted.id).is_some_and(|shown| **shown == *wanted);
+        let shows_endpoint = |wanted: &Endpoint| {
+            let shown = known.endpoints.get(&(wanted.merchant, wanted.livemode, wanted.id));
+            shown.map_or(wanted.deleted_at.is_some(), |shown| **shown == *wanted)
+        };
+        reply.merchant.as_ref().is_none_or(shows_merchant)
+            && reply.api_key.as_ref().is_none_or(shows_key)
+            && reply.endpoint.as_ref().is_none_or(shows_endpoint)
+    }
+
     /// The key with this hash, revoked or not. The hash of a secret is looked up, so the time it takes says nothing
     /// about the secret.
     pub(crate) fn key_by_hash(&self, hash: &ContentHash) -> Option<Arc<ApiKey>> {
@@ -107,9 +123,15 @@ impl RegistryView {
     }
 
     /// Keys, newest first, of one merchant if one is given.
-    pub(crate) fn keys(&self, of: Option<MerchantId>, before: Option<ApiKeyId>, most: usize) -> Vec<Arc<ApiKey>> {
+    pub(crate) fn keys(
+        &self,
+        of: Option<MerchantId>,
+        before: Option<ApiKeyId>,
+        most: usize,
+    ) -> Vec<Arc<ApiKey>> {
         let known = self.known.read();
-        let newest_first = known.keys.range((Bound::Unbounded, before_bound(before))).rev().map(|(_, key)| key);
+        let newest_first =
+            known.keys.range((Bound::Unbounded, before_bound(before))).rev().map(|(_, key)| key);
         newest_first.filter(|key| of.is_none() || key.merchant == of).take(most).cloned().collect()
     }
 
@@ -121,11 +143,22 @@ impl RegistryView {
     /// Merchants, newest first.
     pub(crate) fn merchants(&self, before: Option<MerchantId>, most: usize) -> Vec<Arc<Merchant>> {
         let known = self.known.read();
-        known.merchants.range((Bound::Unbounded, before_bound(before))).rev().take(most).map(|(_, m)| m.clone()).collect()
+        known
+            .merchants
+            .range((Bound::Unbounded, before_bound(before)))
+            .rev()
+            .take(most)
+            .map(|(_, m)| m.clone())
+            .collect()
     }
 
     /// A merchant's endpoint that is not deleted.
-    pub(crate) fn endpoint(&self, merchant: MerchantId, livemode: bool, id: EndpointId) -> Option<Arc<Endpoint>> {
+    pub(crate) fn endpoint(
+        &self,
+        merchant: MerchantId,
+        livemode: bool,
+        id: EndpointId,
+    ) -> Option<Arc<Endpoint>> {
         self.known.read().endpoints.get(&(merchant, livemode, id)).cloned()
     }
 
@@ -137,9 +170,10 @@ impl RegistryView {
         before: Option<EndpointId>,
         most: usize,
     ) -> Vec<Arc<Endpoint>> {
-        let last = before.map_or(Bound::Included((merchant, livemode, EndpointId::from_bits([0xff; 16]))), |id| {
-            Bound::Excluded((merchant, livemode, id))
-        });
+        let last = before
+            .map_or(Bound::Included((merchant, livemode, EndpointId::from_bits([0xff; 16]))), |id| {
+                Bound::Excluded((merchant, livemode, id))
+            });
         let first = Bound::Included((merchant, livemode, EndpointId::from_bits([0; 16])));
         let known = self.known.read();
         known.endpoints.range((first, last)).rev().take(most).map(|(_, endpoint)| endpoint.clone()).collect()
@@ -192,7 +226,8 @@ impl RegistryView {
             log.wait(&from, next, Visibility::Synced).await?;
             for record in log.read(&from, next, ReadLimit::default(), Visibility::Synced).await? {
                 let offset = record.offset;
-                let message = codec::decode(&record.value).map_err(|source| ViewError::Decode { offset, source })?;
+                let message =
+                    codec::decode(&record.value).map_err(|source| ViewError::Decode { offset, source })?;
                 self.apply(message);
                 next = offset.plus(1);
             }

@@ -56,7 +56,9 @@ impl Waiters {
     fn resolve(&self, reply: CommandReply) {
         let waiter = self.waiting.lock().remove(&reply.request);
         // Nobody waits any more for a reply that came after its time limit; the caller was told where to look.
-        let Some(waiter) = waiter else { return tracing::debug!(request_id = %reply.request, "a late reply") };
+        let Some(waiter) = waiter else {
+            return tracing::debug!(request_id = %reply.request, "a late reply");
+        };
         if waiter.send(reply).is_err() {
             tracing::debug!("the caller of a reply has gone");
         }
@@ -86,7 +88,11 @@ pub(crate) struct Replies {
 
 impl Replies {
     /// Starts at the partition's end: older replies are of requests nobody waits for.
-    pub(crate) async fn open(log: Arc<dyn Log>, from: TopicPartition, waiters: Waiters) -> Result<Self, LogError> {
+    pub(crate) async fn open(
+        log: Arc<dyn Log>,
+        from: TopicPartition,
+        waiters: Waiters,
+    ) -> Result<Self, LogError> {
         let next = log.bounds(&from, Visibility::Synced).await?.end;
         Ok(Self { log, from, next, waiters })
     }
@@ -119,7 +125,9 @@ impl Replies {
                 self.next = record.offset.plus(1);
                 match codec::decode(&record.value) {
                     Ok(Message::CommandReply(reply)) => self.waiters.resolve(reply),
-                    Ok(other) => tracing::error!(record = other.name(), "a record that is no reply, in the replies"),
+                    Ok(other) => {
+                        tracing::error!(record = other.name(), "a record that is no reply, in the replies")
+                    }
                     Err(error) => tracing::error!(error = chain_of(&error), "a reply cannot be decoded"),
                 }
             }

@@ -10,10 +10,7 @@ use streambook_model::{
     topics::{API_REPLIES, PAYMENTS_EVENTS},
 };
 use streambook_runtime::{clock::Clock, health::Health, publisher::Publisher, secrets::SecretKey};
-use streambook_sinks::sql::{
-    progress::{Progress, Waited},
-    reads::{Scope, SqlReads},
-};
+use streambook_sinks::sql::{Progress, Scope, SqlReads, Waited};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -104,7 +101,8 @@ impl ApiState {
         tokio::spawn(registry.clone().run(Arc::clone(&parts.log), parts.health.clone(), stop.clone()));
         let publisher = Publisher::new(Arc::clone(&parts.log));
         let limits = Limits::new(&parts.config);
-        let inner = Inner { parts, publisher, limits, waiters, registry, last_positions: LastPositions::new() };
+        let inner =
+            Inner { parts, publisher, limits, waiters, registry, last_positions: LastPositions::new() };
         Ok(Self(Arc::new(inner)))
     }
 

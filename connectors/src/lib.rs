@@ -2,3 +2,4 @@
 //! none decides what a fact means for anybody's money.
 
 pub mod chain;
+pub mod stripe;

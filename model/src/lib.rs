@@ -6,6 +6,7 @@ pub mod avro;
 pub mod bytes;
 pub mod chain;
 pub mod codec;
+pub mod compatibility;
 pub mod id;
 pub mod message;
 pub mod meta;

@@ -188,6 +188,7 @@ fn payment(number: u64, merchant: MerchantId, asset: &AssetId) -> Result<Payment
         amount_refunded: Amount::ZERO,
         fee: Amount::ZERO,
         chain: Some(ChainId(31_337)),
+        token: Some(Address::new([6; 20])),
         deposit_address: Some(Address::new([7; 20])),
         derivation_path: Some(format!("3/{number}")),
         policy: Some(ConfirmationPolicy { depth: Some(3) }),

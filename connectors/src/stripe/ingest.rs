@@ -118,7 +118,7 @@ mod tests {
     fn a_signed_charge_is_appended_under_its_family() {
         match post(CHARGE.as_bytes()).unwrap() {
             Ingested::Append { key, event } => {
-                assert_eq!((key.as_str(), event.payload.as_str()), ("ch_1", CHARGE))
+                assert_eq!((key.as_str(), event.payload.as_str()), ("ch_1", CHARGE));
             }
             other => panic!("{other:?}"),
         }

@@ -52,7 +52,9 @@ pub(super) fn install(context: &mut Context<'_>, xpub: Option<&str>) -> Result<(
 pub(super) fn next(context: &mut Context<'_>) -> Result<Option<Deposit>, Fault> {
     let Some(mut addresses) = ADDRESSES.get(&context.state, ())? else { return Ok(None) };
     let Some(key) = addresses.key.clone() else { return Ok(None) };
-    let key = key.open().map_err(|error| Fault::Stop(format!("the partition's key in the state is broken: {error}")))?;
+    let key = key
+        .open()
+        .map_err(|error| Fault::Stop(format!("the partition's key in the state is broken: {error}")))?;
     for counter in (addresses.next..).take(SKIPS_MAX as usize) {
         let Some(address) = child(&key, counter).as_ref().and_then(address_of) else { continue };
         addresses.next = counter.saturating_add(1);
@@ -70,7 +72,8 @@ fn partition_key(xpub: &str, partition: Partition) -> Result<PartitionKey, Fault
         return Err(invalid("it is a private key; give the public one".into()));
     }
     let root = XPub::try_from(extended).map_err(|error| invalid(error.to_string()))?;
-    let key = child(&root, u32::from(partition.0)).ok_or_else(|| invalid("it has no child for a partition".into()))?;
+    let key = child(&root, u32::from(partition.0))
+        .ok_or_else(|| invalid("it has no child for a partition".into()))?;
     Ok(PartitionKey { public: key.to_bytes().to_vec(), chain_code: key.attrs().chain_code })
 }
 
@@ -100,12 +103,12 @@ impl PartitionKey {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// The account key m/44'/60'/0' of the public test mnemonic "test test test test test test test test test test test
     /// junk", whose addresses every Ethereum development chain prints.
-    pub(crate) const TEST_XPUB: &str = "xpub6Ce9NcJvTk36xtLSrJLZqE7wtgA5deCeYs7rSQtreh4cj6ByPtrg9sD7V2FNFLPnf8heNP3FGkeV9qwfzvZNSd54JoNXVsXFYSYwHsnJxqP";
+    pub(in crate::book) const TEST_XPUB: &str = "xpub6Ce9NcJvTk36xtLSrJLZqE7wtgA5deCeYs7rSQtreh4cj6ByPtrg9sD7V2FNFLPnf8heNP3FGkeV9qwfzvZNSd54JoNXVsXFYSYwHsnJxqP";
 
     fn check(partition: u16, counter: u32, expect: &str) {
         let key = partition_key(TEST_XPUB, Partition(partition)).unwrap().open().unwrap();

@@ -53,7 +53,8 @@ pub(super) fn take(context: &mut Context<'_>, fact: CardFact) -> Result<(), Faul
 
 fn check(payment: &PaymentState, fact: &CardFact) -> Result<(), Fault> {
     let intent = &payment.intent;
-    if (intent.method, intent.livemode) != (PaymentMethod::Card, fact.livemode) || intent.asset != fact.asset {
+    if (intent.method, intent.livemode) != (PaymentMethod::Card, fact.livemode) || intent.asset != fact.asset
+    {
         let reason = format!("{} is not paid by card in {} in this mode", fact.payment, fact.asset);
         return Err(Fault::dead_letter("asset_mismatch", reason));
     }
@@ -203,7 +204,11 @@ fn refund(context: &mut Context<'_>, payment: &mut PaymentState, money: &CardMon
 }
 
 /// Gives back what the refund took, unapplied money first.
-fn refund_failed(context: &mut Context<'_>, payment: &mut PaymentState, money: &CardMoney) -> Result<Tell, Fault> {
+fn refund_failed(
+    context: &mut Context<'_>,
+    payment: &mut PaymentState,
+    money: &CardMoney,
+) -> Result<Tell, Fault> {
     let Some((id, taken)) = refund_of(context, payment, &money.object)? else { return Ok(Tell::Changes) };
     let unapplied = taken.unapplied.min(money.amount);
     let split = Split { unapplied, applied: money.amount.minus(unapplied)? };
@@ -215,7 +220,11 @@ fn refund_failed(context: &mut Context<'_>, payment: &mut PaymentState, money: &
 }
 
 /// The refund that a Stripe refund object was booked as.
-fn refund_of(context: &Context<'_>, payment: &PaymentState, object: &str) -> Result<Option<(RefundId, Split)>, Fault> {
+fn refund_of(
+    context: &Context<'_>,
+    payment: &PaymentState,
+    object: &str,
+) -> Result<Option<(RefundId, Split)>, Fault> {
     let taken = CARD_FACTS.get(&context.state, (payment.intent.id, name(CardFactKind::Refunded), object))?;
     Ok(match taken {
         Some(TakenFact::Refunded { refund, split }) => Some((refund, split)),
@@ -233,10 +242,21 @@ pub(super) fn post_split(
     refund: RefundId,
     occurred_at: streambook_model::time::Timestamp,
 ) -> Result<(), Fault> {
-    let parts = [(applied, split.applied, event.to_owned()), (unapplied, split.unapplied, format!("{event}:unapplied"))];
+    let parts = [
+        (applied, split.applied, event.to_owned()),
+        (unapplied, split.unapplied, format!("{event}:unapplied")),
+    ];
     for (template, amount, event) in parts {
         if !amount.is_zero() {
-            settle::post(context, payment, template, event, settle::whole(amount)?, Some(refund), occurred_at)?;
+            settle::post(
+                context,
+                payment,
+                template,
+                event,
+                settle::whole(amount)?,
+                Some(refund),
+                occurred_at,
+            )?;
         }
     }
     Ok(())

@@ -81,7 +81,9 @@ pub(super) fn look_up(state: &dyn State, caller: &Caller, now: Timestamp) -> Res
         return Ok(Known::Other);
     }
     let answer = match kept.answer {
-        Remembered::Created(id) => tables::payment(state, id)?.map(|payment| Answer::Payment(payment.intent.as_created())),
+        Remembered::Created(id) => {
+            tables::payment(state, id)?.map(|payment| Answer::Payment(payment.intent.as_created()))
+        }
         Remembered::Refunded(id) => REFUNDS.get(state, id)?.map(Answer::Refund),
         Remembered::Changed(payment) => Some(Answer::Payment(*payment)),
     };

@@ -64,7 +64,12 @@ pub(super) fn invalid(code: &str, field: &str, detail: impl Into<String>) -> Den
 
 /// There is no such thing for this caller (404). Another merchant's, or the other mode's, looks the same.
 pub(super) fn not_found(what: &str) -> Denied {
-    problem("not_found", 404, None, format!("there is no such {what} for this key; check the id and the key's mode"))
+    problem(
+        "not_found",
+        404,
+        None,
+        format!("there is no such {what} for this key; check the id and the key's mode"),
+    )
 }
 
 fn problem(code: &str, status: u16, field: Option<&str>, detail: impl Into<String>) -> Denied {
@@ -78,7 +83,9 @@ pub(super) fn key_reused() -> Problem {
         code: "idempotency_key_reused".into(),
         status: 409,
         field: Some("Idempotency-Key".into()),
-        detail: "this key was used with another request in the last 24 hours; use a new key for a new request".into(),
+        detail:
+            "this key was used with another request in the last 24 hours; use a new key for a new request"
+                .into(),
     }
 }
 

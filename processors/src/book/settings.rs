@@ -66,7 +66,8 @@ pub(super) fn put(context: &mut Context<'_>, settings: Settings) -> Result<(), F
     let unusable = |error: &dyn std::error::Error| Fault::dead_letter("invalid_postings", error.to_string());
     let templates = Templates::parse(&settings.postings).map_err(|error| unusable(&error))?;
     let sets: toml::Table = settings.postings.parse().map_err(|error: toml::de::Error| unusable(&error))?;
-    let mut custodial_sets: Vec<_> = sets.keys().filter(|set| is_custodial(&templates, set)).cloned().collect();
+    let mut custodial_sets: Vec<_> =
+        sets.keys().filter(|set| is_custodial(&templates, set)).cloned().collect();
     // A set that is no longer stated stays in force in the ledger for the payments that froze it.
     let before = SETTINGS.get(&context.state, ())?.map(|before| before.custodial_sets).unwrap_or_default();
     custodial_sets.extend(before.into_iter().filter(|set| !sets.contains_key(set)));

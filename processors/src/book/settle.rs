@@ -102,7 +102,8 @@ pub(super) fn post(
 
 /// The amounts of a posting without a fee.
 pub(super) fn whole(amount: Amount) -> Result<Amounts, Fault> {
-    Amounts::of(amount).ok_or_else(|| Fault::dead_letter("negative_amount", "money that moves is never negative"))
+    Amounts::of(amount)
+        .ok_or_else(|| Fault::dead_letter("negative_amount", "money that moves is never negative"))
 }
 
 /// Brings what is applied to the target: takes back the latest applications where it is too much, and applies what is

@@ -65,7 +65,8 @@ fn find(
     payment: &PaymentState,
     event: &TransferEvent,
 ) -> Result<(Place, Option<Transfer>), Fault> {
-    let kept = payment.transfers.iter().enumerate().find(|(_, transfer)| transfer.inclusion == event.inclusion);
+    let kept =
+        payment.transfers.iter().enumerate().find(|(_, transfer)| transfer.inclusion == event.inclusion);
     if let Some((index, transfer)) = kept {
         return Ok((Place::Kept(index), Some(transfer.clone())));
     }
@@ -118,7 +119,9 @@ fn keep(
     transfer: Transfer,
 ) -> Result<(), Fault> {
     match place {
-        Place::Kept(index) => payment.transfers.iter_mut().skip(index).take(1).for_each(|slot| *slot = transfer.clone()),
+        Place::Kept(index) => {
+            payment.transfers.iter_mut().skip(index).take(1).for_each(|slot| *slot = transfer.clone())
+        }
         Place::New if payment.transfers.len() < TRANSFERS_KEPT => payment.transfers.push(transfer),
         Place::New | Place::Overflow => {
             payment.overflow = payment.overflow.saturating_add(u32::from(place == Place::New));

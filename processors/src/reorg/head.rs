@@ -6,7 +6,7 @@ use streambook_model::{
     chain::BlockNumber,
     id::DeadLetterId,
     message::Message,
-    records::chain::{ChainHead, ChainStatus},
+    records::chain::{ChainFork, ChainHead, ChainStatus},
     topics,
 };
 use streambook_runtime::processor::{Context, Fault};
@@ -171,6 +171,16 @@ fn fork(target: BlockRef, chain: &mut Chain, context: &mut Context<'_>) {
         chain.floor.map_or_else(String::new, |floor| format!(" {} at height {}", floor.hash, floor.number));
     let reason =
         format!("head {} at height {} forks below the final block{floor}", target.hash, target.number);
+    halt(reason, chain, context);
+}
+
+/// The connector has seen every node leave a block that was final: nothing more comes from it, so the chain stops here
+/// as well, whatever this tree still allows.
+pub(super) fn told_of_fork(fork: &ChainFork, chain: &mut Chain, context: &mut Context<'_>) {
+    let reason = format!(
+        "the nodes have left the final block {} at height {} for {} at height {}",
+        fork.floor_hash, fork.floor_number, fork.found_hash, fork.found_number
+    );
     halt(reason, chain, context);
 }
 

@@ -88,6 +88,10 @@ impl Processor for Reorg {
             Message::ChainFinalized(tag) => {
                 on_chain(tag.chain, context, |chain, context| finality::take(&tag, chain, context))
             }
+            Message::ChainFork(fork) => on_chain(fork.chain, context, |chain, context| {
+                head::told_of_fork(&fork, chain, context);
+                Ok(())
+            }),
             Message::WatchAddress(watch) => {
                 on_chain(watch.chain, context, |chain, context| watches::take(watch, chain, context))
             }

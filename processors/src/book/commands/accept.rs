@@ -23,7 +23,10 @@ pub(super) fn decide(context: &mut Context<'_>, command: &AcceptPayment) -> Resu
     }
     let open = matches!(
         payment.status,
-        PaymentStatus::Underpaid | PaymentStatus::Overpaid | PaymentStatus::PaidLate | PaymentStatus::Reversed
+        PaymentStatus::Underpaid
+            | PaymentStatus::Overpaid
+            | PaymentStatus::PaidLate
+            | PaymentStatus::Reversed
     );
     if !open || payment.unapplied()? <= Amount::ZERO {
         let detail = "there is no confirmed money that waits for a decision; \

@@ -76,7 +76,8 @@ fn again(known: &PaymentState, caller: &Caller) -> Result<Done, Denied> {
 fn accepted(accepting: Option<Accepting>, command: &CreatePayment) -> Result<(Accepting, Asset), Denied> {
     let asset = accepting.as_ref().and_then(|accepting| accepting.asset(&command.asset).cloned());
     let (Some(accepting), Some(asset)) = (accepting, asset) else {
-        let detail = format!("`{}` is not accepted here; use an asset of the operator's settings", command.asset);
+        let detail =
+            format!("`{}` is not accepted here; use an asset of the operator's settings", command.asset);
         return Err(reply::invalid("asset_not_accepted", "asset", detail));
     };
     if !command.amount.is_positive() {
@@ -93,23 +94,31 @@ fn card_allowed(asset: &Asset) -> Result<(), Denied> {
     if currency_scale(asset.id.as_str()) == Some(asset.scale) {
         return Ok(());
     }
-    let detail = format!("`{}` cannot be paid by card; use a currency such as `usd`, or the method `chain`", asset.id);
+    let detail =
+        format!("`{}` cannot be paid by card; use a currency such as `usd`, or the method `chain`", asset.id);
     Err(reply::invalid("asset_not_payable_by_card", "asset", detail))
 }
 
-fn chain_intent(context: &mut Context<'_>, accepting: &Accepting, asset: &Asset) -> Result<ChainIntent, Denied> {
+fn chain_intent(
+    context: &mut Context<'_>,
+    accepting: &Accepting,
+    asset: &Asset,
+) -> Result<ChainIntent, Denied> {
     let (Some(chain), Some(token)) = (asset.id.chain(), asset.contract) else {
-        let detail = format!("`{}` is not on a chain; use a token such as `usdc:1`, or the method `card`", asset.id);
+        let detail =
+            format!("`{}` is not on a chain; use a token such as `usdc:1`, or the method `card`", asset.id);
         return Err(reply::invalid("asset_not_on_chain", "asset", detail));
     };
     let settings = accepting.chain(chain).ok_or_else(|| unavailable("its chain is not configured"))?;
     let deposit = address::next(context)?;
-    let deposit = deposit.ok_or_else(|| unavailable("there is no extended public key to derive addresses from"))?;
+    let deposit =
+        deposit.ok_or_else(|| unavailable("there is no extended public key to derive addresses from"))?;
     Ok(ChainIntent { chain, token, address: deposit.address, path: deposit.path, policy: settings.policy })
 }
 
 fn unavailable(why: &str) -> Denied {
-    let detail = format!("this asset cannot be paid on its chain at the moment: {why}; the operator must set it up");
+    let detail =
+        format!("this asset cannot be paid on its chain at the moment: {why}; the operator must set it up");
     reply::conflict("chain_payments_unavailable", detail)
 }
 

@@ -72,11 +72,12 @@ fn check_destination(payment: &PaymentState, command: &CreateRefund) -> Result<(
             let detail = "name the address the money goes to; it is never guessed from the sender";
             Err(reply::invalid("destination_required", "destination", detail))
         }
-        (PaymentMethod::Chain, Some(address), _) if address.parse::<Address>().is_err() => {
-            Err(reply::invalid("invalid_destination", "destination", "give an address: `0x` and 40 hex digits"))
-        }
+        (PaymentMethod::Chain, Some(address), _) if address.parse::<Address>().is_err() => Err(
+            reply::invalid("invalid_destination", "destination", "give an address: `0x` and 40 hex digits"),
+        ),
         (PaymentMethod::Card, _, None) => {
-            let detail = "name Stripe's refund (`re_…`), so that it is not booked again when Stripe reports it";
+            let detail =
+                "name Stripe's refund (`re_…`), so that it is not booked again when Stripe reports it";
             Err(reply::invalid("reference_required", "reference", detail))
         }
         _ => Ok(()),
@@ -104,7 +105,9 @@ fn claim(
     command: &CreateRefund,
     split: Split,
 ) -> Result<(), Denied> {
-    let (PaymentMethod::Card, Some(object)) = (payment.intent.method, &command.reference) else { return Ok(()) };
+    let (PaymentMethod::Card, Some(object)) = (payment.intent.method, &command.reference) else {
+        return Ok(());
+    };
     let taken = TakenFact::Refunded { refund: command.refund, split };
     if cards::claim_refund(context, payment, object, taken)? {
         return Ok(());

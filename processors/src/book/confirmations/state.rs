@@ -141,7 +141,8 @@ impl Split {
     }
 
     pub(crate) fn minus(&self, other: &Self) -> Result<Self, AmountError> {
-        let (applied, unapplied) = (self.applied.minus(other.applied)?, self.unapplied.minus(other.unapplied)?);
+        let (applied, unapplied) =
+            (self.applied.minus(other.applied)?, self.unapplied.minus(other.unapplied)?);
         Ok(Self { applied, unapplied })
     }
 }

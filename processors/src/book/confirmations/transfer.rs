@@ -50,11 +50,13 @@ pub(crate) enum Step {
 ///
 /// # Errors
 /// A dead letter where the report contradicts what is known: an orphan or finality of an inclusion that was never
-/// reported, an amount that changed, finality of what was taken back.
+/// reported, an amount that changed, finality of what was taken back. The task stops where something final is taken back:
+/// a chain that forks below finality has been stopped before, so this can only be wrong.
 pub(crate) fn observe(known: Option<&Transfer>, event: &TransferEvent) -> Result<(Transfer, Step), Fault> {
     let Some(known) = known else { return first(event) };
     if (known.amount, known.block_time) != (event.amount, event.block_time) {
-        let reason = format!("inclusion {:?} was reported with another amount or block time", event.inclusion);
+        let reason =
+            format!("inclusion {:?} was reported with another amount or block time", event.inclusion);
         return Err(Fault::dead_letter("inclusion_changed", reason));
     }
     let step = match (known.status, event.status) {
@@ -64,6 +66,12 @@ pub(crate) fn observe(known: Option<&Transfer>, event: &TransferEvent) -> Result
             return Err(Fault::dead_letter("orphan_finalized", reason));
         }
         (PaymentTransferStatus::Orphaned, _) => Step::Repeat,
+        (_, TransferStatus::Orphaned) if known.is_final => {
+            return Err(Fault::Stop(format!(
+                "inclusion {:?} was taken back after it was final",
+                event.inclusion
+            )));
+        }
         (_, TransferStatus::Orphaned) => Step::Orphaned,
         (_, TransferStatus::Finalized) if !known.is_final => Step::Finalized,
         _ => Step::Repeat,

@@ -49,7 +49,9 @@ pub(super) fn put_endpoint(state: &mut dyn State, endpoint: Endpoint) -> Result<
         (Ok(place), true) => subscriptions.splice(place..=place, [subscription]).for_each(drop),
         (Ok(place), false) => drop(subscriptions.remove(place)),
         (Err(_), true) if subscriptions.len() >= ENDPOINTS_MAX => {
-            let reason = format!("a merchant has at most {ENDPOINTS_MAX} enabled endpoints in a mode; disable one first");
+            let reason = format!(
+                "a merchant has at most {ENDPOINTS_MAX} enabled endpoints in a mode; disable one first"
+            );
             return Err(Fault::dead_letter("too_many_endpoints", reason));
         }
         (Err(place), true) => subscriptions.insert(place, subscription),
@@ -61,9 +63,12 @@ pub(super) fn put_endpoint(state: &mut dyn State, endpoint: Endpoint) -> Result<
 /// Emits the messages of an event.
 pub(super) fn notify(context: &mut Context<'_>, event: &PaymentEvent) -> Result<(), Fault> {
     let payment = &event.payment;
-    let subscriptions = SUBSCRIPTIONS.get(&context.state, (payment.merchant, payment.livemode))?.unwrap_or_default();
+    let subscriptions =
+        SUBSCRIPTIONS.get(&context.state, (payment.merchant, payment.livemode))?.unwrap_or_default();
     let name = event.event_type.name();
-    let wants = |subscription: &&Subscription| subscription.events.iter().any(|wanted| wanted == "*" || wanted == name);
+    let wants = |subscription: &&Subscription| {
+        subscription.events.iter().any(|wanted| wanted == "*" || wanted == name)
+    };
     let wanting: Vec<_> = subscriptions.iter().filter(wants).collect();
     if wanting.is_empty() {
         return Ok(());
@@ -90,5 +95,6 @@ fn body(event: &PaymentEvent) -> Result<String, Fault> {
         created_at: event.meta.recorded_at.to_string(),
         data: payment_view(&event.payment),
     };
-    serde_json::to_string(&body).map_err(|error| Fault::Stop(format!("a webhook's body cannot be written: {error}")))
+    serde_json::to_string(&body)
+        .map_err(|error| Fault::Stop(format!("a webhook's body cannot be written: {error}")))
 }

@@ -7,4 +7,5 @@ mod cost;
 mod property;
 mod recorded;
 mod rules;
+mod watching;
 mod world;

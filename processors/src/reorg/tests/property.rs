@@ -184,7 +184,7 @@ impl Run {
         for (to, message) in self.world.bench.feed(message) {
             match message {
                 Message::TransferEvent(event) if to.topic.as_str() == "book.inbox" => {
-                    fold(&mut self.said, &event)?
+                    fold(&mut self.said, &event)?;
                 }
                 Message::ChainStatus(status) => prop_assert_eq!(status.halted, None),
                 Message::DeadLetter(letter) => prop_assert!(false, "{}: {}", letter.code, letter.reason),

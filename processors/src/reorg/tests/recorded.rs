@@ -121,6 +121,7 @@ impl Case {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the test reads recorded data; a processor reads none")]
 fn the_recorded_reorganisations_replay_to_their_depths() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../../shared/data/chain/reorg-trees/flashbots-mainnet-2021.json");

@@ -144,11 +144,11 @@ impl World {
             match (to.topic.as_str(), message) {
                 ("book.inbox", Message::TransferEvent(event)) => said.push(self.event(&event)),
                 ("book.inbox", Message::DeadlinePassed(passed)) => {
-                    said.push(format!("deadline {}", self.name(&passed.payment)))
+                    said.push(format!("deadline {}", self.name(&passed.payment)));
                 }
                 ("chain.transfers", Message::TransferEvent(event)) => public.push(self.event(&event)),
                 ("chain.transfers", Message::ChainStatus(status)) if status.halted.is_some() => {
-                    said.push("halted".into())
+                    said.push("halted".into());
                 }
                 ("chain.transfers", Message::ChainStatus(status)) if status.reorg_depth > 0 => {
                     said.push(format!("depth {}", status.reorg_depth));

@@ -72,19 +72,50 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    /// What can change, as it is in this snapshot.
+    /// What can change, as it is in this snapshot. Every field is named, so that whoever adds one to a payment decides
+    /// here whether events can change it.
     fn of(payment: &Payment) -> Self {
+        let Payment {
+            version,
+            status,
+            amount_received,
+            amount_confirmed,
+            amount_refunded,
+            fee,
+            confirmations,
+            transfers,
+            failure,
+            completed_at,
+            // Fixed at creation:
+            id: _,
+            merchant: _,
+            livemode: _,
+            method: _,
+            asset: _,
+            scale: _,
+            amount: _,
+            chain: _,
+            token: _,
+            deposit_address: _,
+            derivation_path: _,
+            policy: _,
+            reference_id: _,
+            description: _,
+            metadata: _,
+            created_at: _,
+            expires_at: _,
+        } = payment;
         Self {
-            version: payment.version,
-            status: payment.status,
-            amount_received: payment.amount_received,
-            amount_confirmed: payment.amount_confirmed,
-            amount_refunded: payment.amount_refunded,
-            fee: payment.fee,
-            confirmations: payment.confirmations,
-            transfers: payment.transfers.clone(),
-            failure: payment.failure.clone(),
-            completed_at: payment.completed_at,
+            version: *version,
+            status: *status,
+            amount_received: *amount_received,
+            amount_confirmed: *amount_confirmed,
+            amount_refunded: *amount_refunded,
+            fee: *fee,
+            confirmations: *confirmations,
+            transfers: transfers.clone(),
+            failure: failure.clone(),
+            completed_at: *completed_at,
         }
     }
 

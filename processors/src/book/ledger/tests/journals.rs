@@ -107,7 +107,10 @@ fn check(name: &str, event: &Value, theirs: Journal) {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a test reads the shared data; the processor itself does no I/O")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test reads the shared data; the processor itself does no I/O"
+)]
 fn stripe_events_have_the_effect_that_a_real_book_keeper_gave_them() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/stripe/journal-pairs");
     let Ok(files) = fs::read_dir(&folder) else {

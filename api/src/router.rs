@@ -1,0 +1,57 @@
+//! The routes and the layers around them, outermost first: envelope (id, time limit, problem documents), panics, load,
+//! each address's rate, and for `/v1` the key and its rate.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    http::header,
+    middleware::from_fn_with_state,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{
+    api_keys, auth, balances, dead_letters, envelope, events, health, ingest_stripe, ledger, limits,
+    merchants, openapi, payments, refunds, state::ApiState, webhook_endpoints,
+};
+
+/// Every route below `/v1`.
+fn resources() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .merge(payments::routes())
+        .merge(refunds::routes())
+        .merge(balances::routes())
+        .merge(ledger::routes())
+        .merge(events::routes())
+        .merge(webhook_endpoints::routes())
+        .merge(merchants::routes())
+        .merge(api_keys::routes())
+        .merge(dead_letters::routes())
+}
+
+/// Every route that is described, without its layers.
+pub(crate) fn described() -> OpenApiRouter<ApiState> {
+    resources().merge(ingest_stripe::routes()).merge(health::routes())
+}
+
+/// The whole surface.
+pub fn router(state: ApiState) -> Router {
+    let keyed = Router::from(resources()).route_layer(from_fn_with_state(state.clone(), auth::authenticate));
+    let limited = keyed.merge(Router::from(ingest_stripe::routes()));
+    let limited = limited.route_layer(from_fn_with_state(state.clone(), limits::limit_address));
+    let limited = limited.route_layer(from_fn_with_state(state.clone(), limits::shed_load));
+    let document: Arc<str> = openapi::document().into();
+    limited
+        .merge(Router::from(health::routes()))
+        .route("/openapi.json", get(move || described_by(Arc::clone(&document))))
+        .layer(CatchPanicLayer::custom(envelope::panicked))
+        .layer(from_fn_with_state(state.clone(), envelope::envelope))
+        .with_state(state)
+}
+
+async fn described_by(document: Arc<str>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response()
+}

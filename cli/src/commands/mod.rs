@@ -1,0 +1,79 @@
+//! The commands, one file each.
+
+mod admin;
+mod config;
+mod schemas;
+mod topics;
+mod up;
+mod verify;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Subcommand};
+
+use crate::config::{Config, load};
+
+/// What to do.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run everything in one process, on the embedded log and SQLite.
+    Up(up::Up),
+    /// Prove that the books are right: replay every inbox, compare every output and the SQL sink.
+    Verify(verify::Verify),
+    /// Look into the log.
+    #[command(subcommand)]
+    Topics(topics::Topics),
+    /// Create, list and revoke API keys of a running Streambook.
+    #[command(subcommand)]
+    Keys(admin::Keys),
+    /// Create and list merchants of a running Streambook.
+    #[command(subcommand)]
+    Merchants(admin::Merchants),
+    /// Create, list and delete webhook endpoints of a running Streambook.
+    #[command(subcommand)]
+    Endpoints(admin::Endpoints),
+    /// Check and print the configuration.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Check the schemas of the records against their history.
+    #[command(subcommand)]
+    Schemas(schemas::Schemas),
+}
+
+impl Command {
+    /// Does it.
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Up(command) => command.run().await,
+            Self::Verify(command) => command.run().await,
+            Self::Topics(command) => command.run().await,
+            Self::Keys(command) => command.run().await,
+            Self::Merchants(command) => command.run().await,
+            Self::Endpoints(command) => command.run().await,
+            Self::Config(command) => command.run(),
+            Self::Schemas(command) => command.run(),
+        }
+    }
+}
+
+/// Where the configuration comes from.
+#[derive(Args, Clone)]
+pub(crate) struct Source {
+    /// The configuration file; without one the defaults hold.
+    #[arg(long, value_name = "FILE", env = "STREAMBOOK_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// The data directory, instead of the configured one.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+impl Source {
+    /// Reads and checks the configuration.
+    pub(crate) fn load(&self) -> anyhow::Result<Config> {
+        let mut config = load(self.config.as_deref(), std::env::vars())?;
+        if let Some(dir) = &self.data {
+            config.data.dir.clone_from(dir);
+        }
+        Ok(config)
+    }
+}

@@ -1,0 +1,43 @@
+//! What commands print: results on standard output, tables for people and JSON for machines; everything else on standard
+//! error.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
+
+use std::{io::IsTerminal, process::ExitCode};
+
+use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
+use serde::Serialize;
+
+/// Prints a line of result.
+pub(crate) fn line(text: impl AsRef<str>) {
+    println!("{}", text.as_ref());
+}
+
+/// Prints a line for people, beside the result.
+pub(crate) fn note(text: impl AsRef<str>) {
+    eprintln!("{}", text.as_ref());
+}
+
+/// Prints a result for machines, on one line.
+pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    line(serde_json::to_string(value)?);
+    Ok(())
+}
+
+/// Prints a table.
+pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+    let mut table = Table::new();
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    table.add_rows(rows);
+    println!("{table}");
+}
+
+/// Whether someone watches, so that progress and colours make sense.
+pub(crate) fn is_watched() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+/// Ends a command that failed, with one line that holds the whole chain of causes.
+pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("streambook: {error:#}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,102 @@
+//! What a start makes sure of: the operator's key, the first admin key, Stripe's secrets, the settings in the log.
+
+use std::{io::Write, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc};
+
+use anyhow::{Context, bail};
+use rand::{RngCore, distr::{Alphanumeric, SampleString}};
+use sha2::{Digest, Sha256};
+use streambook_api::{IngestRefusal, StripeIngest};
+use streambook_connectors::stripe::{self, Ingested};
+use streambook_log::{Log, Visibility, embedded::EmbeddedLog};
+use streambook_model::{
+    bytes::ContentHash,
+    id::ApiKeyId,
+    meta::Meta,
+    position::{Offset, Partition, TopicPartition},
+    records::{
+        registry::{Administrator, ApiKey, PutApiKey, PutSettings, Scope},
+        settings::Settings,
+    },
+    topics,
+};
+use streambook_runtime::{clock, publisher::Publisher, secrets::SecretKey};
+
+use crate::config::StripeConfig;
+
+/// An operator's key, shown once.
+pub(crate) struct AdminKey(pub(crate) String);
+
+/// Reads the key that seals secrets, making it at the first start. Only the owner can read the file.
+pub(super) fn secret_key(path: &Path) -> anyhow::Result<SecretKey> {
+    if !path.exists() {
+        let mut bytes = [0; 32];
+        rand::rng().fill_bytes(&mut bytes);
+        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let mut file = file.with_context(|| format!("cannot make the secret key {}", path.display()))?;
+        file.write_all(hex::encode(bytes).as_bytes())?;
+        file.sync_all()?;
+    }
+    Ok(SecretKey::from_file(path)?)
+}
+
+/// Makes the admin key if nothing was ever administered.
+pub(super) async fn first_admin_key(log: &Arc<EmbeddedLog>) -> anyhow::Result<Option<AdminKey>> {
+    let inbox = TopicPartition::new(topics::REGISTRY_INBOX.topic(), Partition(0));
+    if log.bounds(&inbox, Visibility::Written).await?.end > Offset(0) {
+        return Ok(None);
+    }
+    let key = format!("sk_live_{}", Alphanumeric.sample_string(&mut rand::rng(), 40));
+    let now = clock::system()();
+    let hash = ContentHash::new(Sha256::digest(key.as_bytes()).into());
+    let hint: String = key.chars().skip(key.len() - 4).collect();
+    let api_key = ApiKey {
+        id: ApiKeyId::derive(&[hash.as_bytes()]),
+        merchant: None,
+        scopes: vec![Scope::Read, Scope::Write, Scope::Refund, Scope::Admin],
+        livemode: true,
+        key_hash: hash,
+        hint,
+        created_at: now,
+        revoked_at: None,
+    };
+    let administrator = Administrator { key: None, reply: None, idempotency: None };
+    let record = PutApiKey { meta: meta("first admin key"), administrator, api_key };
+    publish(log, b"admin", record).await?;
+    Ok(Some(AdminKey(key)))
+}
+
+/// Puts the settings in force; the registry drops them if nothing has changed.
+pub(super) async fn put_settings(log: &Arc<EmbeddedLog>, settings: Settings) -> anyhow::Result<()> {
+    publish(log, b"settings", PutSettings { meta: meta("settings"), settings }).await
+}
+
+async fn publish(
+    log: &Arc<EmbeddedLog>,
+    key: &[u8],
+    record: impl Into<streambook_model::message::Message>,
+) -> anyhow::Result<()> {
+    let shared: Arc<dyn Log> = Arc::<EmbeddedLog>::clone(log);
+    let publisher = Publisher::new(shared);
+    let published = publisher.publish(topics::REGISTRY_INBOX, key, record).await?;
+    Ok(publisher.synced(&published, topics::REGISTRY_INBOX).await?)
+}
+
+fn meta(what: &str) -> Meta {
+    let now = clock::system()();
+    let id = format!("start:{what}:{}", now.millis());
+    Meta { source: None, id, occurred_at: now, recorded_at: now, cause: None, trace: None }
+}
+
+/// Stripe's signing secrets, from the environment and the file; none where Stripe is not configured.
+pub(super) fn stripe_secrets(config: &StripeConfig) -> anyhow::Result<Option<Vec<String>>> {
+    let mut secrets = config.webhook_secrets.clone();
+    if let Some(path) = &config.webhook_secrets_file {
+        let text = std::fs::read_to_string(path);
+        let text = text.with_context(|| format!("[stripe] webhook_secrets_file: cannot read {}", path.display()))?;
+        secrets.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
+    }
+    if let Some(index) = secrets.iter().position(|secret| !secret.starts_with("whsec_")) {
+        bail!("[stripe] webhook secret {} does not begin with whsec_: copy it from Stripe's endpoint", index + 1);
+    }
+    Ok((!secrets.is_empty()).then_some(secrets))
+}

@@ -1,0 +1,37 @@
+//! What is done now and then: retention of public topics, and a look at whether the log still accepts writes.
+
+use std::{sync::Arc, time::Duration};
+
+use streambook_log::embedded::EmbeddedLog;
+use streambook_runtime::{
+    clock,
+    health::{Condition, Health},
+    step::chain_of,
+};
+use tokio_util::sync::CancellationToken;
+
+/// How often the log is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// Retention is enforced every so many looks.
+const RETENTION_EVERY: u32 = 60;
+
+/// Runs until it is told to stop.
+pub(super) async fn run(log: Arc<EmbeddedLog>, health: Health, stop: CancellationToken) {
+    for look in 1_u32.. {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let checked = log.check().and_then(|()| if look % RETENTION_EVERY == 0 { retain(&log) } else { Ok(()) });
+        let condition = match checked {
+            Ok(()) => Condition::Running,
+            Err(error) => Condition::Stopped { reason: chain_of(&error) },
+        };
+        health.report("log", condition);
+    }
+}
+
+fn retain(log: &EmbeddedLog) -> Result<(), streambook_log::LogError> {
+    let now = u64::try_from(clock::system()().millis()).unwrap_or(0);
+    tokio::task::block_in_place(|| log.enforce_retention(now))
+}

@@ -1,0 +1,161 @@
+//! Every record of the log: offsets without gaps, right checksums, a known schema, and, for what tasks sent, numbers
+//! without gaps and a running hash that comes out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use streambook_log::{Bounds, ReadLimit, Record, Visibility, embedded::EmbeddedLog};
+use streambook_model::{
+    bytes::LineageHash,
+    codec,
+    message::Message,
+    meta::Source,
+    position::{Offset, TopicPartition},
+    topics::{self, TopicDef},
+};
+use streambook_runtime::{lineage::Mark, step::chain_of};
+
+use super::{
+    flow::{Flow, Keys},
+    report::{Difference, Halt},
+    workers::Turn,
+};
+
+/// Topics that only tasks write to: each of their records has lineage.
+pub(crate) const TASKS_ONLY: [TopicDef; 6] = [
+    topics::CHAIN_TRANSFERS,
+    topics::PAYMENTS_EVENTS,
+    topics::LEDGER_TRANSACTIONS,
+    topics::WEBHOOKS_OUTBOX,
+    topics::REGISTRY_EVENTS,
+    topics::API_REPLIES,
+];
+
+/// Topics of which each partition has one writer, so a record's number says its offset.
+pub(crate) const ONE_WRITER: [TopicDef; 2] = [topics::PAYMENTS_EVENTS, topics::LEDGER_TRANSACTIONS];
+
+/// Records of one read.
+pub(crate) const READ: ReadLimit = ReadLimit { records: 2_000, bytes: 4 << 20 };
+
+/// What a partition holds.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) at: TopicPartition,
+    pub(crate) bounds: Bounds,
+    pub(crate) flows: BTreeMap<String, Flow>,
+}
+
+/// Reads a partition from its first kept record to its end.
+pub(crate) fn read(
+    log: &EmbeddedLog,
+    at: &TopicPartition,
+    bounds: Bounds,
+    tasks: &BTreeSet<String>,
+    turn: Turn<'_>,
+) -> Result<Read, Halt> {
+    let mut reader = Reader { at, bounds, tasks, flows: BTreeMap::new() };
+    let mut next = bounds.first;
+    while next < bounds.end {
+        let records = log.read_blocking(at, next, READ, Visibility::Written)?;
+        if records.is_empty() {
+            return Err(reader.differs(next, "a record of the log is missing", "a record", "nothing".to_owned()));
+        }
+        for record in records.iter().take_while(|record| record.offset < bounds.end) {
+            if record.offset != next {
+                let found = format!("offset {}", record.offset);
+                return Err(reader.differs(next, "the log's offsets have a gap", "the next offset", found));
+            }
+            reader.take(record)?;
+            next = next.plus(1);
+        }
+        turn.done(records.len() as u64)?;
+    }
+    Ok(Read { at: at.clone(), bounds, flows: reader.flows })
+}
+
+struct Reader<'a> {
+    at: &'a TopicPartition,
+    bounds: Bounds,
+    tasks: &'a BTreeSet<String>,
+    flows: BTreeMap<String, Flow>,
+}
+
+impl Reader<'_> {
+    fn take(&mut self, record: &Record) -> Result<(), Halt> {
+        let message = codec::decode(&record.value).map_err(|error| {
+            let what = "a record of the log cannot be decoded";
+            self.differs(record.offset, what, "a record of a known schema", chain_of(&error))
+        })?;
+        match &message.meta().source {
+            Some(source) => self.follow(record, source),
+            None => self.without_lineage(record, &message),
+        }
+    }
+
+    fn without_lineage(&self, record: &Record, message: &Message) -> Result<(), Halt> {
+        if TASKS_ONLY.iter().all(|topic| topic.name != self.at.topic.as_str()) {
+            return Ok(());
+        }
+        let what = "a record that no task has sent is in a topic that only tasks write to";
+        let found = format!("a {} without lineage, {}", message.name(), message.meta().id);
+        Err(self.differs(record.offset, what, "a record with the lineage of its task", found))
+    }
+
+    fn follow(&mut self, record: &Record, source: &Source) -> Result<(), Halt> {
+        if !self.tasks.contains(&source.task) {
+            let what = "a record states a task that does not exist";
+            return Err(self.differs(record.offset, what, "a task of this program", source.task.clone()));
+        }
+        self.check_place(record, source)?;
+        let before = self.flows.get(&source.task).copied();
+        let last = match before {
+            Some(flow) => Some(flow.mark),
+            None if self.bounds.first == Offset(0) || source.seq == 1 => Some(Mark::START),
+            // What was before the first kept record was trimmed: its hash is compared with the replay's in the end.
+            None => None,
+        };
+        if let Some(last) = last {
+            self.check_link(record, source, last)?;
+        }
+        let mut keys = before.map_or_else(Keys::default, |flow| flow.keys);
+        keys.add(&record.key);
+        let first = before.map_or(source.seq, |flow| flow.first);
+        let mark = Mark { seq: source.seq, chain: source.chain };
+        self.flows.insert(source.task.clone(), Flow { first, mark, keys });
+        Ok(())
+    }
+
+    fn check_place(&self, record: &Record, source: &Source) -> Result<(), Halt> {
+        let one_writer = ONE_WRITER.iter().any(|topic| topic.name == self.at.topic.as_str());
+        if !one_writer || source.seq == record.offset.0 + 1 {
+            return Ok(());
+        }
+        let expected = format!("number {} of its task", record.offset.0 + 1);
+        let found = format!("number {} of {}", source.seq, source.task);
+        Err(self.differs(record.offset, "a record is not where its task has sent it", &expected, found))
+    }
+
+    fn check_link(&self, record: &Record, source: &Source, last: Mark) -> Result<(), Halt> {
+        if source.seq != last.seq + 1 {
+            let expected = format!("number {} of {}", last.seq + 1, source.task);
+            let found = format!("number {}", source.seq);
+            return Err(self.differs(record.offset, "a task's records are not numbered one by one", &expected, found));
+        }
+        let chain = chain_after(last.chain, source, record)
+            .map_err(|error| self.differs(record.offset, "a record's lineage cannot be read", "lineage", error))?;
+        if chain != source.chain {
+            let what = format!("a record is not what {} has sent as its number {}", source.task, source.seq);
+            let expected = format!("running hash {chain}");
+            return Err(self.differs(record.offset, &what, &expected, format!("running hash {}", source.chain)));
+        }
+        Ok(())
+    }
+
+    fn differs(&self, offset: Offset, what: &str, expected: &str, found: String) -> Halt {
+        Difference::new(what, expected, found).at(self.at, offset).into()
+    }
+}
+
+fn chain_after(before: LineageHash, source: &Source, record: &Record) -> Result<LineageHash, String> {
+    let unstamped = codec::unstamp(&record.value, source).map_err(|error| chain_of(&error))?;
+    Ok(codec::extend_chain(before, source.seq, &unstamped))
+}

@@ -1,0 +1,89 @@
+//! The schema's steps.
+
+use streambook_runtime::sink::Sink;
+
+use super::{Bench, records};
+use crate::sql::{
+    SqlConfig, SqlError, SqlReads, SqlSink,
+    query::Query,
+    schema::{self, SQLITE, Step},
+    sqlite::Sqlite,
+};
+
+static FIRST: [Step; 1] = [SQLITE[0]];
+static NEWER: [Step; 3] = [SQLITE[0], SQLITE[1], Step { version: 3, name: "0003_more", sql: "CREATE TABLE more (a)" }];
+static BROKEN: [Step; 3] =
+    [SQLITE[0], SQLITE[1], Step { version: 3, name: "0003_broken", sql: "CREATE TABLE half (a); CREATE nonsense" }];
+
+#[tokio::test]
+async fn a_database_of_an_older_schema_is_brought_forward_with_its_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = SqlConfig::at(&folder.path().join("old.db"));
+    let old = Sqlite::open_for_writing(&config).await.unwrap();
+    schema::migrate(&old, &FIRST).await.unwrap();
+    let mut writing = old.begin().await.unwrap();
+    let sql = "INSERT INTO merchants VALUES ('mer_00000000000000000000000000000000', 'old', 'custodial', 1, 0)";
+    writing.execute("adding", Query::new(sql)).await.unwrap();
+    writing.commit().await.unwrap();
+    let error = SqlReads::open(&config).await.expect_err("reads do not change a schema");
+    assert!(error.to_string().contains("schema step 1 of 2"), "{error}");
+    old.close().await;
+    let mut sink = SqlSink::open(&config).await.unwrap();
+    assert_eq!(sink.reads().merchants(super::super::Page::first(10)).await.unwrap().rows.len(), 1);
+    assert!(sink.positions().await.unwrap().is_empty());
+    assert!(SqlReads::open(&config).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_or_another_program_is_refused() {
+    let bench = Bench::new().await;
+    schema::migrate(&bench.sink.database, &NEWER).await.unwrap();
+    let error = SqlSink::open(&bench.config).await.expect_err("must be refused");
+    assert!(error.to_string().contains("use a newer program"), "{error}");
+    let mut writing = bench.sink.database.begin().await.unwrap();
+    writing.execute("changing", Query::new("DELETE FROM schema_steps WHERE version = 3")).await.unwrap();
+    writing.execute("changing", Query::new("UPDATE schema_steps SET checksum = 'x' WHERE version = 2")).await.unwrap();
+    writing.commit().await.unwrap();
+    let error = SqlSink::open(&bench.config).await.expect_err("must be refused");
+    assert!(error.to_string().contains("made by another program"), "{error}");
+}
+
+#[tokio::test]
+async fn a_step_that_fails_leaves_the_schema_as_it_was() {
+    let bench = Bench::new().await;
+    let error = schema::migrate(&bench.sink.database, &BROKEN).await.expect_err("must fail");
+    assert!(matches!(error, SqlError::Migrate { step: "0003_broken", .. }), "{error}");
+    let query = Query::new("SELECT count(*) FROM sqlite_master WHERE name = 'half'");
+    let mut rows = bench.sink.database.fetch("looking", query).await.unwrap();
+    assert_eq!(rows[0].integer().unwrap(), 0);
+    SqlSink::open(&bench.config).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_missing_database_is_not_made_by_a_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = SqlConfig::at(&folder.path().join("none.db"));
+    let error = SqlReads::open(&config).await.expect_err("must be refused");
+    assert!(error.to_string().contains("none.db cannot be opened"), "{error}");
+    assert!(!folder.path().join("none.db").exists());
+}
+
+#[tokio::test]
+async fn the_database_is_durable_checked_and_concurrent() {
+    let bench = Bench::new().await;
+    let expected =
+        [("PRAGMA journal_mode", "wal"), ("PRAGMA synchronous", "2"), ("PRAGMA foreign_keys", "1")];
+    for (pragma, value) in expected {
+        let mut rows = bench.sink.database.fetch("reading a setting", Query::new(pragma)).await.unwrap();
+        let found = if value == "wal" { rows[0].text().unwrap() } else { rows[0].integer().unwrap().to_string() };
+        assert_eq!(found, value, "{pragma}");
+    }
+    let orphan = "INSERT INTO ledger_entries VALUES (99, 1, 'a', 'usd', '1', '1', 1)";
+    let mut writing = bench.sink.database.begin().await.unwrap();
+    let failed = match writing.execute("adding", Query::new(orphan)).await {
+        Ok(_) => writing.commit().await.expect_err("an entry without its transaction"),
+        Err(error) => error,
+    };
+    assert!(!failed.may_be_retried());
+    let _ = records::merchant(1);
+}
