@@ -68,7 +68,7 @@ struct Create {
     #[schema(value_type = Option<String>, example = "mer_0192f1c2a3b4c5d6e7f8091a2b3c4d5e")]
     merchant: Option<MerchantId>,
     /// What it may do.
-    #[garde(custom(scopes))]
+    #[garde(custom(one_to_four))]
     #[schema(value_type = Vec<ScopeDoc>, min_items = 1, max_items = 4)]
     scopes: Vec<Scope>,
     /// Which data it sees.
@@ -77,7 +77,7 @@ struct Create {
     mode: Mode,
 }
 
-fn scopes(scopes: &[Scope], (): &()) -> garde::Result {
+fn one_to_four(scopes: &[Scope], (): &()) -> garde::Result {
     if scopes.is_empty() || scopes.len() > 4 {
         return Err(garde::Error::new("name 1 to 4 of read, write, refund, admin"));
     }

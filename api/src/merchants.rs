@@ -41,7 +41,7 @@ const SETTLEMENT: &str = "custodial";
 #[schema(as = CreateMerchant)]
 struct Create {
     /// Its name, for people.
-    #[garde(custom(name))]
+    #[garde(custom(readable))]
     #[schema(min_length = 1, max_length = 200, example = "shop")]
     name: String,
     /// The set of posting templates for its books.
@@ -50,7 +50,7 @@ struct Create {
     settlement: Option<String>,
 }
 
-fn name(given: &str, (): &()) -> garde::Result {
+fn readable(given: &str, (): &()) -> garde::Result {
     text(1, 200)(given)
 }
 
@@ -155,7 +155,7 @@ async fn list(State(state): State<ApiState>, _: Operator, mut params: Params) ->
 }
 
 /// A page of what the registry's view gave: one row more than the page shows that there is another page.
-pub(crate) fn page_of<T, K: serde::Serialize, V>(
+pub(crate) fn page_of<T, K: Serialize, V>(
     list: &'static str,
     page: &Page<K>,
     rows: &[Arc<T>],

@@ -95,9 +95,9 @@ fn problem(description: &str) -> Response {
     ResponseBuilder::new().description(description).content("application/problem+json", content).build()
 }
 
-fn header(name: &str, description: &str, most: Option<usize>) -> Parameter {
+fn header(name: &str, description: &str, most: Option<usize>) -> RefOr<Parameter> {
     let schema = ObjectBuilder::new().schema_type(Type::String).min_length(most.map(|_| 1)).max_length(most);
     let parameter =
         ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header).required(Required::False);
-    parameter.description(Some(description)).schema(Some(schema.build())).build()
+    RefOr::T(parameter.description(Some(description)).schema(Some(schema.build())).build())
 }

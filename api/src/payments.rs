@@ -72,7 +72,6 @@ struct Create {
     /// Your own pairs: at most 50, names of at most 40 characters, values of at most 500.
     #[garde(custom(pairs))]
     #[serde(default)]
-    #[schema(max_properties = 50)]
     metadata: BTreeMap<String, String>,
     /// Seconds to the deadline.
     #[garde(custom(seconds))]

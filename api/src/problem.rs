@@ -23,7 +23,6 @@ const TYPE_BASE: &str = "https://streambook.dev/problems/";
 #[schema(as = Problem)]
 pub(crate) struct ProblemDocument<'a> {
     /// A stable URI for the kind of problem.
-    #[schema(format = Uri)]
     r#type: String,
     /// The kind of problem in a few words.
     title: &'a str,

@@ -126,7 +126,7 @@ impl Replies {
                 match codec::decode(&record.value) {
                     Ok(Message::CommandReply(reply)) => self.waiters.resolve(reply),
                     Ok(other) => {
-                        tracing::error!(record = other.name(), "a record that is no reply, in the replies")
+                        tracing::error!(record = other.name(), "a record that is no reply, in the replies");
                     }
                     Err(error) => tracing::error!(error = chain_of(&error), "a reply cannot be decoded"),
                 }

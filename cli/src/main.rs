@@ -2,6 +2,7 @@
 //!
 //! Every command exits non-zero with one clear line on an error, and takes `--json` where it prints results.
 
+mod bench;
 mod commands;
 mod config;
 mod output;

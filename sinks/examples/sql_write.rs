@@ -137,11 +137,18 @@ impl Feed {
         Ok(())
     }
 
-    fn append(&mut self, batch: &mut Batch, topic: &topics::TopicDef, partition: Partition, mut message: Message) {
+    fn append(
+        &mut self,
+        batch: &mut Batch,
+        topic: &topics::TopicDef,
+        partition: Partition,
+        mut message: Message,
+    ) {
         let at = TopicPartition::new(topic.topic(), partition);
         let (offset, seq) = self.positions.entry(at.clone()).or_default();
         *seq += 1;
-        let source = Source { task: format!("book/{partition}"), seq: *seq, chain: LineageHash::new([1; 16]) };
+        let source =
+            Source { task: format!("book/{partition}"), seq: *seq, chain: LineageHash::new([1; 16]) };
         match &mut message {
             Message::PaymentEvent(event) => event.meta.source = Some(source),
             Message::LedgerTransaction(transaction) => transaction.meta.source = Some(source),
@@ -155,7 +162,8 @@ impl Feed {
 }
 
 fn meta(number: u64, what: &str) -> Meta {
-    let now = Timestamp::from_millis(1_790_000_000_000).plus_seconds(u32::try_from(number / 1_000).unwrap_or(0));
+    let now =
+        Timestamp::from_millis(1_790_000_000_000).plus_seconds(u32::try_from(number / 1_000).unwrap_or(0));
     Meta {
         source: None,
         id: format!("{what}:{number}"),

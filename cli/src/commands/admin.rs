@@ -13,7 +13,7 @@ use crate::output;
 #[derive(Args)]
 pub(crate) struct Target {
     /// The URL of the running Streambook.
-    #[arg(long, value_name = "URL", env = "STREAMBOOK_URL", default_value = "http://127.0.0.1:7070")]
+    #[arg(long, value_name = "URL", env = "STREAMBOOK_URL", default_value = "http://127.0.0.1:8080")]
     api: String,
     /// The admin key that `streambook up` showed at its first start.
     #[arg(long, value_name = "KEY", env = "STREAMBOOK_KEY", hide_env_values = true)]

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod admin;
+mod bench;
 mod config;
 mod schemas;
 mod topics;
@@ -35,6 +36,9 @@ pub(crate) enum Command {
     /// Check and print the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Measure the log, the pipeline and the HTTP surface.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Check the schemas of the records against their history.
     #[command(subcommand)]
     Schemas(schemas::Schemas),
@@ -51,6 +55,7 @@ impl Command {
             Self::Merchants(command) => command.run().await,
             Self::Endpoints(command) => command.run().await,
             Self::Config(command) => command.run(),
+            Self::Bench(command) => command.run().await,
             Self::Schemas(command) => command.run(),
         }
     }

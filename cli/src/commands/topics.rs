@@ -73,10 +73,10 @@ pub(crate) enum Format {
 impl Topics {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         match self {
-            Self::List { source, json } => list(&open(&source).await?, json).await?,
+            Self::List { source, json } => list(&*open(&source).await?, json).await?,
             Self::Describe { source, topic, json } => {
                 let topic = find(&topic)?;
-                describe(&open(&source).await?, topic, json).await?;
+                describe(&*open(&source).await?, topic, json).await?;
             }
             Self::Tail { source, topic, partition, last, from, format } => {
                 let topic = find(&topic)?;

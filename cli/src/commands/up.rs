@@ -12,7 +12,7 @@ use crate::{
 
 /// Run everything in one process.
 #[derive(Args)]
-#[command(after_help = "Example:\n  streambook up --data ./data --listen 127.0.0.1:7070")]
+#[command(after_help = "Example:\n  streambook up --data ./data --listen 127.0.0.1:8080")]
 pub(crate) struct Up {
     #[command(flatten)]
     source: Source,

@@ -7,7 +7,7 @@ mod load;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use streambook_api::config::ApiConfig;
+use streambook_api::ApiConfig;
 use streambook_connectors::chain::ChainConfig;
 use streambook_model::{
     asset::{AssetId, currency_scale},
@@ -134,8 +134,8 @@ impl Config {
     /// Everything that is wrong with it, each with its key and the remedy. Empty when it can be used.
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems: Vec<String> = Vec::new();
-        problems.extend(self.api.problems().into_iter().map(|problem| format!("[api] {problem}")));
-        problems.extend(self.sql.problems().into_iter().map(|problem| format!("[sql] {problem}")));
+        problems.extend(self.api.validate().err().map(|error| error.to_string()));
+        problems.extend(self.sql.validate().err().map(|error| error.to_string()));
         problems.extend(self.webhooks.problems().into_iter().map(|problem| format!("[webhooks] {problem}")));
         for chain in &self.chain {
             problems.extend(chain.check().err().into_iter().flatten().map(|error| error.to_string()));

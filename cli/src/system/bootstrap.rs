@@ -6,7 +6,10 @@ use anyhow::{Context, bail};
 use rand::{RngCore, distr::{Alphanumeric, SampleString}};
 use sha2::{Digest, Sha256};
 use streambook_api::{IngestRefusal, StripeIngest};
-use streambook_connectors::stripe::{self, Ingested};
+use streambook_connectors::stripe::{
+    ingest::{Ingested, ingest},
+    signature::Secrets,
+};
 use streambook_log::{Log, Visibility, embedded::EmbeddedLog};
 use streambook_model::{
     bytes::ContentHash,
@@ -99,4 +102,19 @@ pub(super) fn stripe_secrets(config: &StripeConfig) -> anyhow::Result<Option<Vec
         bail!("[stripe] webhook secret {} does not begin with whsec_: copy it from Stripe's endpoint", index + 1);
     }
     Ok((!secrets.is_empty()).then_some(secrets))
+}
+
+/// What the API calls with each of Stripe's deliveries.
+pub(super) fn stripe_ingest(secrets: Vec<String>) -> anyhow::Result<StripeIngest> {
+    let secrets = Secrets::new(secrets).context("[stripe] webhook secrets")?;
+    Ok(Arc::new(move |header, body, now| {
+        let header = (!header.is_empty()).then_some(header);
+        match ingest(header, body, &secrets, now) {
+            Ok(Ingested::Append { key, event }) => Ok(Some((key.into_bytes(), *event))),
+            Ok(Ingested::Ignored { .. }) => Ok(None),
+            Err(refusal) => {
+                Err(IngestRefusal { status: refusal.status, code: refusal.code, detail: refusal.detail })
+            }
+        }
+    }))
 }

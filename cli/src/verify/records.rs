@@ -57,7 +57,12 @@ pub(crate) fn read(
     while next < bounds.end {
         let records = log.read_blocking(at, next, READ, Visibility::Written)?;
         if records.is_empty() {
-            return Err(reader.differs(next, "a record of the log is missing", "a record", "nothing".to_owned()));
+            return Err(reader.differs(
+                next,
+                "a record of the log is missing",
+                "a record",
+                "nothing".to_owned(),
+            ));
         }
         for record in records.iter().take_while(|record| record.offset < bounds.end) {
             if record.offset != next {
@@ -138,14 +143,25 @@ impl Reader<'_> {
         if source.seq != last.seq + 1 {
             let expected = format!("number {} of {}", last.seq + 1, source.task);
             let found = format!("number {}", source.seq);
-            return Err(self.differs(record.offset, "a task's records are not numbered one by one", &expected, found));
+            return Err(self.differs(
+                record.offset,
+                "a task's records are not numbered one by one",
+                &expected,
+                found,
+            ));
         }
-        let chain = chain_after(last.chain, source, record)
-            .map_err(|error| self.differs(record.offset, "a record's lineage cannot be read", "lineage", error))?;
+        let chain = chain_after(last.chain, source, record).map_err(|error| {
+            self.differs(record.offset, "a record's lineage cannot be read", "lineage", error)
+        })?;
         if chain != source.chain {
             let what = format!("a record is not what {} has sent as its number {}", source.task, source.seq);
             let expected = format!("running hash {chain}");
-            return Err(self.differs(record.offset, &what, &expected, format!("running hash {}", source.chain)));
+            return Err(self.differs(
+                record.offset,
+                &what,
+                &expected,
+                format!("running hash {}", source.chain),
+            ));
         }
         Ok(())
     }

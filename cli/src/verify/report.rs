@@ -106,6 +106,9 @@ pub(crate) enum VerifyFailure {
     /// The temporary store failed.
     #[error("the temporary store for the replayed state failed: set TMPDIR to a directory with room")]
     ScratchStore(#[source] LogError),
+    /// An entry of an index could not be encoded or decoded: a defect of this program.
+    #[error("an entry of a temporary index cannot be used, which is a defect of Streambook")]
+    Index(#[source] postcard::Error),
     /// A worker ended without a result: a defect of this program.
     #[error("a verifying thread ended early, which is a defect of Streambook")]
     Worker(#[source] tokio::task::JoinError),
@@ -152,7 +155,11 @@ impl Outcome {
 
 impl Difference {
     /// A difference that is not at a record.
-    pub(crate) fn new(what: impl Into<String>, expected: impl Into<String>, found: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        what: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Self {
         let (what, expected, found) = (what.into(), expected.into(), found.into());
         Self { what, topic: None, partition: None, offset: None, expected, found }
     }
@@ -210,12 +217,13 @@ impl From<Stopped> for Halt {
 pub(crate) fn damage(error: &LogError) -> Option<Difference> {
     let found = chain_of(error);
     match error {
-        LogError::CorruptRecord { partition, offset, .. } => {
-            Some(Difference::new("a record of the log is damaged", "what was appended", found).at(partition, *offset))
-        }
-        LogError::Gap { partition, expected, .. } => {
-            Some(Difference::new("a record of the log is missing", "the record", found).at(partition, *expected))
-        }
+        LogError::CorruptRecord { partition, offset, .. } => Some(
+            Difference::new("a record of the log is damaged", "what was appended", found)
+                .at(partition, *offset),
+        ),
+        LogError::Gap { partition, expected, .. } => Some(
+            Difference::new("a record of the log is missing", "the record", found).at(partition, *expected),
+        ),
         LogError::DamagedJournal { .. } => {
             Some(Difference::new("the log's journal is damaged", "what was written", found))
         }

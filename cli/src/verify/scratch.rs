@@ -60,7 +60,11 @@ impl Index {
     }
 
     /// Sets a key's value.
-    pub(crate) fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Result<(), VerifyFailure> {
+    pub(crate) fn put(
+        &mut self,
+        key: impl Into<Bytes>,
+        value: impl Into<Bytes>,
+    ) -> Result<(), VerifyFailure> {
         self.pending.insert(key.into(), value.into());
         if self.pending.len() >= PENDING { self.flush() } else { Ok(()) }
     }

@@ -16,7 +16,7 @@ const END: [u8; 64] = [0xff; 64];
 /// Compares both; gives the number of keys.
 pub(crate) fn compare(
     task: &str,
-    (inbox, next): (&TopicPartition, Offset),
+    inbox: &TopicPartition,
     stored: &TaskStore,
     replayed: &TaskStore,
 ) -> Result<u64, Halt> {
@@ -24,7 +24,8 @@ pub(crate) fn compare(
     loop {
         let (left, right) = (stored.scan(&from, &END, PAGE)?, replayed.scan(&from, &END, PAGE)?);
         if let Some(difference) = first_difference(task, &left, &right) {
-            return Err(difference.at(inbox, next).into());
+            // It is of the state after the last record taken, so no single record is named.
+            return Err(Difference { offset: None, ..difference.at(inbox, Offset(0)) }.into());
         }
         keys += left.len() as u64;
         match left.last() {
@@ -41,7 +42,9 @@ fn first_difference(task: &str, stored: &Pairs, replayed: &Pairs) -> Option<Diff
         (None, None) => return None,
         (Some((key, value)), None) => (key, value_text(value), nothing()),
         (None, Some((key, value))) => (key, nothing(), value_text(value)),
-        (Some((key, value)), Some((other, expected))) if key == other => (key, value_text(value), value_text(expected)),
+        (Some((key, value)), Some((other, expected))) if key == other => {
+            (key, value_text(value), value_text(expected))
+        }
         (Some((key, value)), Some((other, _))) if key < other => (key, value_text(value), nothing()),
         (Some(_), Some((key, expected))) => (key, nothing(), value_text(expected)),
     };

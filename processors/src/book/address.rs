@@ -48,6 +48,14 @@ pub(super) fn install(context: &mut Context<'_>, xpub: Option<&str>) -> Result<(
     Ok(ADDRESSES.put(&mut context.state, (), &Addresses { key, next })?)
 }
 
+/// Whether an extended public key can be used; the reason where it cannot. For those who read a configuration.
+///
+/// # Errors
+/// Why it cannot.
+pub fn check_xpub(xpub: &str) -> Result<(), Fault> {
+    partition_key(xpub, Partition(0)).map(|_| ())
+}
+
 /// The next deposit address; `None` where no extended public key is in force, or its counters are used up.
 pub(super) fn next(context: &mut Context<'_>) -> Result<Option<Deposit>, Fault> {
     let Some(mut addresses) = ADDRESSES.get(&context.state, ())? else { return Ok(None) };

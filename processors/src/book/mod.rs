@@ -2,11 +2,11 @@
 //!
 //! It reads `book.inbox`, keyed by merchant: commands of the API, transfers and deadlines from `reorg`, card facts from
 //! `dedup`, changes of merchants, endpoints and settings from `registry`, and ticks. Each record is joined with its
-//! payment ([`confirmations`]), the [`ledger`] is settled by the difference, and what happened goes out as a
-//! `PaymentEvent`, as one message for each subscribed endpoint ([`notifications`]), and, for a command, as exactly one
+//! payment (`confirmations`), the [`ledger`] is settled by the difference, and what happened goes out as a
+//! `PaymentEvent`, as one message for each subscribed endpoint (`notifications`), and, for a command, as exactly one
 //! reply. Taking a record twice changes nothing: an inclusion, a card fact and a command's ids each count once.
 //!
-//! Its tables are 1 to 12 (see [`tables`]); the ledger's begin at 200.
+//! Its tables are 1 to 12 (see `tables`); the ledger's begin at 200.
 
 mod address;
 mod cards;
@@ -23,6 +23,8 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod transfers;
+
+pub use self::address::check_xpub;
 
 use streambook_model::{
     message::Message,
@@ -56,8 +58,12 @@ impl Processor for BookProcessor {
             Message::TransferEvent(event) => transfers::take(context, &event),
             Message::DeadlinePassed(event) => deadlines::passed(context, &event),
             Message::CardFact(fact) => cards::take(context, fact),
-            Message::MerchantChanged(change) => Ok(settings::put_merchant(&mut context.state, change.merchant)?),
-            Message::EndpointChanged(change) => notifications::put_endpoint(&mut context.state, change.endpoint),
+            Message::MerchantChanged(change) => {
+                Ok(settings::put_merchant(&mut context.state, change.merchant)?)
+            }
+            Message::EndpointChanged(change) => {
+                notifications::put_endpoint(&mut context.state, change.endpoint)
+            }
             Message::SettingsChanged(change) => settings::put(context, change.settings),
             Message::Tick(tick) => deadlines::tick(context, &tick),
             other => {

@@ -1,6 +1,8 @@
 //! What the registry tells every book: the operator's settings and the merchants. A payment freezes what it needs of them
 //! when it is created, so a change never alters a payment that exists.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use streambook_model::{
     asset::{Asset, AssetId},
@@ -17,9 +19,18 @@ use streambook_runtime::{
 
 use super::{
     address,
-    ledger::{self, Account, TemplateName, Templates},
+    ledger::{self, Account, Template, TemplateName, Templates},
     tables::{MERCHANTS, SETTINGS},
 };
+
+/// Where the money of a refund comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum RefundSource {
+    /// What the platform owes the merchant, so no more than that can be refunded.
+    Available,
+    /// The merchant's own hands.
+    Merchant,
+}
 
 /// What can be paid, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,8 +38,8 @@ pub(super) struct Accepting {
     assets: Vec<Asset>,
     chains: Vec<ChainSettings>,
     pub(super) fee: FeeSchedule,
-    /// Sets of posting templates in which a refund comes out of what the platform owes the merchant.
-    custodial_sets: Vec<String>,
+    /// The sets of posting templates, and in which of them a refund comes out of what the platform owes the merchant.
+    sets: BTreeMap<String, RefundSource>,
 }
 
 impl Accepting {
@@ -42,7 +53,12 @@ impl Accepting {
 
     /// Whether refunds under this set are limited by the available balance.
     pub(super) fn limits_refunds(&self, set: &str) -> bool {
-        self.custodial_sets.iter().any(|custodial| custodial == set)
+        self.sets.get(set) == Some(&RefundSource::Available)
+    }
+
+    /// Whether there are posting templates for this settlement.
+    pub(super) fn has_set(&self, set: &str) -> bool {
+        self.sets.contains_key(set)
     }
 }
 
@@ -65,19 +81,19 @@ pub(super) fn put_merchant(state: &mut dyn State, merchant: Merchant) -> Result<
 pub(super) fn put(context: &mut Context<'_>, settings: Settings) -> Result<(), Fault> {
     let unusable = |error: &dyn std::error::Error| Fault::dead_letter("invalid_postings", error.to_string());
     let templates = Templates::parse(&settings.postings).map_err(|error| unusable(&error))?;
-    let sets: toml::Table = settings.postings.parse().map_err(|error: toml::de::Error| unusable(&error))?;
-    let mut custodial_sets: Vec<_> =
-        sets.keys().filter(|set| is_custodial(&templates, set)).cloned().collect();
+    let stated: toml::Table = settings.postings.parse().map_err(|error: toml::de::Error| unusable(&error))?;
     // A set that is no longer stated stays in force in the ledger for the payments that froze it.
-    let before = SETTINGS.get(&context.state, ())?.map(|before| before.custodial_sets).unwrap_or_default();
-    custodial_sets.extend(before.into_iter().filter(|set| !sets.contains_key(set)));
+    let mut sets = SETTINGS.get(&context.state, ())?.map(|before| before.sets).unwrap_or_default();
+    sets.extend(stated.keys().map(|set| (set.clone(), refund_source(&templates, set))));
     address::install(context, settings.xpub.as_deref())?;
     ledger::install(&mut context.state, &templates)?;
     let Settings { assets, chains, fee, .. } = settings;
-    Ok(SETTINGS.put(&mut context.state, (), &Accepting { assets, chains, fee, custodial_sets })?)
+    Ok(SETTINGS.put(&mut context.state, (), &Accepting { assets, chains, fee, sets })?)
 }
 
-fn is_custodial(templates: &Templates, set: &str) -> bool {
+fn refund_source(templates: &Templates, set: &str) -> RefundSource {
     let refund = templates.get(set, TemplateName::RefundRecorded);
-    refund.is_some_and(|refund| refund.lines.iter().any(|line| line.account == Account::Available))
+    let from_available =
+        |refund: &Template| refund.lines.iter().any(|line| line.account == Account::Available);
+    if refund.is_some_and(from_available) { RefundSource::Available } else { RefundSource::Merchant }
 }

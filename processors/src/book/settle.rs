@@ -43,7 +43,7 @@ pub(super) fn settle(
 ) -> Result<(), Fault> {
     let evaluation = evaluate(payment)?;
     apply(context, payment, evaluation.target, occurred_at)?;
-    seal_final(context, payment);
+    seal_final(context, payment)?;
     let changed = turn(payment, evaluation.status, context.now());
     if changed || tell == Tell::Amounts {
         announce(context, payment, event_type(payment.status), None, occurred_at)?;
@@ -145,13 +145,18 @@ fn apply_more(
     Ok(())
 }
 
-/// Once nothing can be taken back any more, the ledger need not keep what a reversal would repeat.
-fn seal_final(context: &mut Context<'_>, payment: &mut PaymentState) {
-    if payment.unfinal == 0 {
-        for application in std::mem::take(&mut payment.applied.open) {
-            ledger::seal(context, book_of(payment), application.transaction);
-        }
+/// Once nothing can be taken back any more, what a reversal or an earlier acceptance would need is no longer kept.
+fn seal_final(context: &mut Context<'_>, payment: &mut PaymentState) -> Result<(), Fault> {
+    if payment.unfinal > 0 {
+        return Ok(());
     }
+    for application in std::mem::take(&mut payment.applied.open) {
+        ledger::seal(context, book_of(payment), application.transaction);
+    }
+    let confirmed = payment.tally.confirmed()?;
+    let in_force = payment.acceptance(confirmed).map(|accepted| accepted.confirmed);
+    payment.accepted.retain(|accepted| Some(accepted.confirmed) >= in_force);
+    Ok(())
 }
 
 /// Sets the status; says whether it is another one.

@@ -120,7 +120,9 @@ fn keep(
 ) -> Result<(), Fault> {
     match place {
         Place::Kept(index) => {
-            payment.transfers.iter_mut().skip(index).take(1).for_each(|slot| *slot = transfer.clone())
+            if let Some(slot) = payment.transfers.get_mut(index) {
+                *slot = transfer;
+            }
         }
         Place::New if payment.transfers.len() < TRANSFERS_KEPT => payment.transfers.push(transfer),
         Place::New | Place::Overflow => {

@@ -22,6 +22,10 @@ pub(crate) enum Cell {
 
 impl Cell {
     /// A value's text form.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "ids are copied and names borrowed; both are given as they are"
+    )]
     pub(crate) fn text(value: impl ToString) -> Self {
         Self::Text(value.to_string())
     }
@@ -53,7 +57,8 @@ impl Cell {
 
     /// A value as JSON.
     pub(crate) fn json(value: &impl Serialize) -> Result<Self, SqlError> {
-        let unfit = |error: serde_json::Error| SqlError::Unfit(format!("a record cannot be stated as JSON: {error}"));
+        let unfit =
+            |error: serde_json::Error| SqlError::Unfit(format!("a record cannot be stated as JSON: {error}"));
         serde_json::to_string(value).map(Self::Text).map_err(unfit)
     }
 
@@ -205,7 +210,8 @@ impl Row {
     pub(crate) fn hash<const N: usize, K>(&mut self) -> Result<FixedBytes<N, K>, SqlError> {
         let bytes = self.bytes()?;
         let length = bytes.len();
-        let fixed = bytes.try_into().map_err(|_| self.damaged(format!("expected {N} bytes, found {length}")))?;
+        let fixed =
+            bytes.try_into().map_err(|_| self.damaged(format!("expected {N} bytes, found {length}")))?;
         Ok(FixedBytes::new(fixed))
     }
 

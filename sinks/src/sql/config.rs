@@ -60,7 +60,10 @@ impl SqlConfig {
         let remedy = "use `sqlite://` and the path of a file, for example `sqlite:///var/lib/streambook/streambook.db`";
         let unusable = |problem: String| SqlConfigError { key: "url", problem, remedy };
         // The whole address is not repeated: one day it holds a password.
-        let path = self.url.strip_prefix("sqlite://").ok_or_else(|| unusable("not a `sqlite://` address".to_owned()))?;
+        let path = self
+            .url
+            .strip_prefix("sqlite://")
+            .ok_or_else(|| unusable("not a `sqlite://` address".to_owned()))?;
         if path.is_empty() || path.ends_with('/') || path.contains(":memory:") {
             return Err(unusable(format!("`{path}` is not the path of a file")));
         }
@@ -68,7 +71,13 @@ impl SqlConfig {
     }
 }
 
-fn within(key: &'static str, value: u32, low: u32, high: u32, remedy: &'static str) -> Result<(), SqlConfigError> {
+fn within(
+    key: &'static str,
+    value: u32,
+    low: u32,
+    high: u32,
+    remedy: &'static str,
+) -> Result<(), SqlConfigError> {
     if (low..=high).contains(&value) {
         return Ok(());
     }
@@ -91,13 +100,19 @@ mod tests {
     #[test]
     fn a_refusal_names_the_key_and_the_remedy() {
         let default = SqlConfig::default();
-        let postgres = SqlConfig { url: "postgres://user:pass@host/db".into(), ..default.clone() };
+        let postgres = SqlConfig { url: "postgres://user:pass@host/db".into(), ..SqlConfig::default() };
         let text = refused(&postgres);
-        assert!(text.starts_with("`sql.url`") && text.contains("sqlite://") && !text.contains("pass"), "{text}");
+        assert!(
+            text.starts_with("`sql.url`") && text.contains("sqlite://") && !text.contains("pass"),
+            "{text}"
+        );
         let none = SqlConfig { read_connections: 0, ..default.clone() };
         assert!(refused(&none).starts_with("`sql.read_connections`: 0 is out of range; use 1 to 64"));
         for url in ["sqlite://", "sqlite://:memory:", "sqlite:///tmp/"] {
-            assert!(refused(&SqlConfig { url: url.into(), ..default.clone() }).starts_with("`sql.url`"), "{url}");
+            assert!(
+                refused(&SqlConfig { url: url.into(), ..default.clone() }).starts_with("`sql.url`"),
+                "{url}"
+            );
         }
     }
 

@@ -97,7 +97,11 @@ impl SqlError {
             Self::Open { source, .. } | Self::Migrate { source, .. } | Self::Statement { source, .. } => {
                 super::sqlite::is_temporary(source)
             }
-            Self::Schema(_) | Self::Stored { .. } | Self::Unfit(_) | Self::Moved { .. } | Self::Lineage { .. } => false,
+            Self::Schema(_)
+            | Self::Stored { .. }
+            | Self::Unfit(_)
+            | Self::Moved { .. }
+            | Self::Lineage { .. } => false,
         }
     }
 

@@ -27,8 +27,8 @@ pub use config::{SqlConfig, SqlConfigError};
 pub use error::SqlError;
 pub use progress::{Progress, Waited};
 pub use reads::{
-    AuditRow, Balance, ChainHeadRow, Counts, EndpointKey, EventFilter, Listed, Page, PaymentFilter, PaymentKey,
-    PositionKey, Scope, SequenceKey, SqlReads, StoredAttempt, StoredDeadLetter, StoredEndpoint, StoredEntry,
-    StoredEvent, StoredTransaction, TrialBalance,
+    AuditRow, Balance, ChainHeadRow, Counts, EndpointKey, EventFilter, Listed, Page, PaymentFilter,
+    PaymentKey, PositionKey, Scope, SequenceKey, SqlReads, StoredAttempt, StoredDeadLetter, StoredEndpoint,
+    StoredEntry, StoredEvent, StoredTransaction, TrialBalance,
 };
 pub use sink::SqlSink;

@@ -43,6 +43,13 @@ impl Query {
         }
     }
 
+    /// Asks for the plan instead of the rows.
+    #[cfg(test)]
+    pub(crate) fn explained(mut self) -> Self {
+        self.sql.insert_str(0, "EXPLAIN QUERY PLAN ");
+        self
+    }
+
     /// The statement and its arguments.
     pub(crate) fn into_parts(self) -> (String, Vec<Cell>) {
         (self.sql, self.arguments)

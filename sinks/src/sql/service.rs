@@ -59,7 +59,9 @@ pub(crate) async fn write(database: &Sqlite, write: Write<'_>) -> Result<(), Fai
 }
 
 /// The committed positions, and the highest cause in each partition.
-pub(crate) async fn positions(database: &Sqlite) -> Result<(BTreeMap<TopicPartition, Offset>, Causes), SqlError> {
+pub(crate) async fn positions(
+    database: &Sqlite,
+) -> Result<(BTreeMap<TopicPartition, Offset>, Causes), SqlError> {
     let query = Query::new("SELECT topic, partition, next_offset, cause_offset FROM sink_offsets");
     let (mut positions, mut causes) = (BTreeMap::new(), Causes::new());
     for mut row in database.fetch("reading the sink's positions", query).await? {
@@ -99,7 +101,8 @@ fn mark_rows(marks: &Marks) -> Result<Rows, SqlError> {
 
 async fn move_positions(writing: &mut Writing, batch: &Batch, causes: &Causes) -> Result<(), SqlError> {
     for (at, before) in &batch.before {
-        let after = batch.after.get(at).ok_or_else(|| SqlError::Unfit(format!("{at}: the batch has no end")))?;
+        let after =
+            batch.after.get(at).ok_or_else(|| SqlError::Unfit(format!("{at}: the batch has no end")))?;
         let cause = causes.get(at).map(|cause| Cell::unsigned(cause.0)).transpose()?.unwrap_or(Cell::Null);
         move_position(writing, at, (*before, *after), cause).await?;
     }

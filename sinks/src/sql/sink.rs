@@ -37,12 +37,12 @@ const INPUTS: [TopicDef; 6] = [
 /// Writes the public topics to SQL. The only writer of its database.
 #[derive(Debug)]
 pub struct SqlSink {
-    database: Sqlite,
+    pub(super) database: Sqlite,
     reads: SqlReads,
-    marks: Marks,
+    pub(super) marks: Marks,
     committed: Committed,
     /// The end of a batch whose commit failed without saying whether it had happened.
-    unsure: Option<BTreeMap<TopicPartition, Offset>>,
+    pub(super) unsure: Option<BTreeMap<TopicPartition, Offset>>,
 }
 
 /// What a batch comes to: the records that are not repeats, and what is remembered after it.
@@ -164,7 +164,9 @@ impl Sink for SqlSink {
 
     async fn positions(&mut self) -> Result<BTreeMap<TopicPartition, Offset>, SinkError> {
         let positions = service::positions(&self.database).await;
-        positions.map(|(positions, _)| positions).map_err(|error| error.into_sink_error("reading the positions"))
+        positions
+            .map(|(positions, _)| positions)
+            .map_err(|error| error.into_sink_error("reading the positions"))
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {

@@ -6,11 +6,13 @@
 use std::time::Duration;
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Decode, Row as _, Sqlite as Dialect, SqlitePool, TypeInfo, Value, ValueRef,
+    AssertSqlSafe, ConnectOptions, Decode, Row as _, Sqlite as Dialect, SqlitePool, TypeInfo, Value,
+    ValueRef,
     error::DatabaseError,
     query::Query as Statement,
     sqlite::{
-        SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+        SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
+        SqliteSynchronous,
     },
 };
 
@@ -23,7 +25,7 @@ use super::{
 };
 
 /// Rows of one `INSERT`: beyond this nothing is gained, and the number of different statements stays small.
-fn rows_per() -> usize { std::env::var("RPS").ok().and_then(|v| v.parse().ok()).unwrap_or(128) }
+const ROWS_PER_STATEMENT: usize = 128;
 /// Pages of the write-ahead log between checkpoints (64 MB): a page that many batches change is copied back once.
 const CHECKPOINT_PAGES: &str = "16384";
 /// The write-ahead log's file is cut back to this after a checkpoint (128 MB).
@@ -60,7 +62,11 @@ impl Sqlite {
         Self::connect(config, options, config.read_connections).await
     }
 
-    async fn connect(config: &SqlConfig, options: SqliteConnectOptions, connections: u32) -> Result<Self, SqlError> {
+    async fn connect(
+        config: &SqlConfig,
+        options: SqliteConnectOptions,
+        connections: u32,
+    ) -> Result<Self, SqlError> {
         let pool = SqlitePoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(10))
@@ -103,7 +109,11 @@ impl Writing {
     }
 
     /// Runs a query within the transaction.
-    pub(crate) async fn fetch(&mut self, operation: &'static str, query: Query) -> Result<Vec<Row>, SqlError> {
+    pub(crate) async fn fetch(
+        &mut self,
+        operation: &'static str,
+        query: Query,
+    ) -> Result<Vec<Row>, SqlError> {
         let rows = statement(query).fetch_all(&mut *self.transaction).await;
         let rows = rows.map_err(|source| SqlError::statement(operation, source))?;
         rows.iter().map(|row| cells(operation, row)).collect()
@@ -117,14 +127,11 @@ impl Writing {
 
     /// Writes rows, in statements of a power of two of rows, so that few statements are ever prepared.
     pub(crate) async fn insert(&mut self, rows: Rows) -> Result<(), SqlError> {
-        if std::env::var("JSON_EACH").is_ok() && !rows.cells.is_empty() {
-            return self.insert_json(rows).await;
-        }
         let width = rows.table.columns.len();
         let mut left = rows.cells.len() / width;
         let mut cells = rows.cells.into_iter();
         while left > 0 {
-            let count = largest_power_of_two_in(left.min(rows_per()));
+            let count = largest_power_of_two_in(left.min(ROWS_PER_STATEMENT));
             let mut statement = sqlx::query(AssertSqlSafe(insert_text(rows.table, count)));
             for cell in cells.by_ref().take(count * width) {
                 statement = bind(statement, cell);
@@ -134,31 +141,6 @@ impl Writing {
             left -= count;
         }
         Ok(())
-    }
-
-    async fn insert_json(&mut self, rows: Rows) -> Result<(), SqlError> {
-        let width = rows.table.columns.len();
-        let picks: Vec<String> = (0..width).map(|i| match rows.cells[i] {
-            Cell::Bytes(_) => format!("unhex(value->>'$[{i}]')"),
-            _ => format!("value->>'$[{i}]'"),
-        }).collect();
-        let mut json = String::from("[");
-        for (n, row) in rows.cells.chunks(width).enumerate() {
-            json.push_str(if n == 0 { "[" } else { ",[" });
-            for (m, cell) in row.iter().enumerate() {
-                if m > 0 { json.push(','); }
-                match cell {
-                    Cell::Null => json.push_str("null"),
-                    Cell::Integer(v) => json.push_str(&v.to_string()),
-                    Cell::Text(v) => json.push_str(&serde_json::to_string(v).unwrap_or_default()),
-                    Cell::Bytes(v) => { json.push('"'); json.push_str(&hex::encode(v)); json.push('"'); }
-                }
-            }
-            json.push(']');
-        }
-        json.push(']');
-        let sql = format!("INSERT INTO {} ({}) SELECT {} FROM json_each(?) WHERE true{}", rows.table.name, rows.table.columns.join(", "), picks.join(", "), rows.table.conflict_clause());
-        sqlx::query(AssertSqlSafe(sql)).bind(json).execute(&mut *self.transaction).await.map(drop).map_err(|source| SqlError::statement(rows.table.name, source))
     }
 
     /// Commits: on disk when it returns.
@@ -239,8 +221,12 @@ fn cells(operation: &'static str, row: &SqliteRow) -> Result<Row, SqlError> {
         let value = ValueRef::to_owned(&value);
         let undecodable = |source| sqlx::Error::ColumnDecode { index: column.to_string(), source };
         match kind.as_str() {
-            "INTEGER" => <i64 as Decode<Dialect>>::decode(value.as_ref()).map(Cell::Integer).map_err(undecodable),
-            "BLOB" => <Vec<u8> as Decode<Dialect>>::decode(value.as_ref()).map(Cell::Bytes).map_err(undecodable),
+            "INTEGER" => {
+                <i64 as Decode<Dialect>>::decode(value.as_ref()).map(Cell::Integer).map_err(undecodable)
+            }
+            "BLOB" => {
+                <Vec<u8> as Decode<Dialect>>::decode(value.as_ref()).map(Cell::Bytes).map_err(undecodable)
+            }
             _ => <String as Decode<Dialect>>::decode(value.as_ref()).map(Cell::Text).map_err(undecodable),
         }
     };

@@ -37,15 +37,15 @@ impl Sink for WebhooksSink {
     }
 
     async fn positions(&mut self) -> Result<BTreeMap<TopicPartition, Offset>, SinkError> {
-        self.queue.positions().map_err(stop)
+        self.queue.positions().map_err(|error| stop(&error))
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
-        tokio::task::block_in_place(|| self.queue.accept(batch)).map_err(stop)
+        tokio::task::block_in_place(|| self.queue.accept(batch)).map_err(|error| stop(&error))
     }
 }
 
 /// The store is the process's own: when it fails, trying again does not help.
-fn stop(error: QueueError) -> SinkError {
-    SinkError::Stop(chain_of(&error))
+fn stop(error: &QueueError) -> SinkError {
+    SinkError::Stop(chain_of(error))
 }

@@ -35,6 +35,10 @@ pub(super) fn decide(context: &mut Context<'_>, command: CreatePayment) -> Resul
     let merchant = merchant.ok_or_else(|| reply::not_found("merchant"))?;
     let accepting = SETTINGS.get(&context.state, ())?;
     let (accepting, asset) = accepted(accepting, &command)?;
+    if !accepting.has_set(&merchant.settlement) {
+        let detail = format!("there are no posting templates for the settlement `{}`", merchant.settlement);
+        return Err(reply::conflict("unknown_settlement", format!("{detail}; the operator must set it up")));
+    }
     let chain = match command.method {
         PaymentMethod::Chain => Some(chain_intent(context, &accepting, &asset)?),
         PaymentMethod::Card => card_allowed(&asset).map(|()| None)?,

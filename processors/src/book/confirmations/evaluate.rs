@@ -31,10 +31,8 @@ fn in_time(payment: &PaymentState) -> Amount {
 
 fn status(payment: &PaymentState) -> Result<PaymentStatus, AmountError> {
     let confirmed = payment.tally.confirmed()?;
-    let credited = match payment.accepted {
-        Some(accepted) if confirmed >= accepted.confirmed => Some(accepted.confirmed),
-        _ => (in_time(payment) >= payment.intent.amount).then_some(payment.intent.amount),
-    };
+    let paid = (in_time(payment) >= payment.intent.amount).then_some(payment.intent.amount);
+    let credited = payment.acceptance(confirmed).map(|accepted| accepted.confirmed).max(paid);
     Ok(match credited {
         _ if payment.disputes_opened > payment.disputes_won => PaymentStatus::Disputed,
         Some(credited) if confirmed > credited => PaymentStatus::Overpaid,
@@ -64,10 +62,8 @@ fn target(payment: &PaymentState) -> Result<Amount, AmountError> {
     let confirmed = payment.tally.confirmed()?;
     let paid = in_time(payment) >= payment.intent.amount;
     let nominal = if paid { payment.intent.amount } else { Amount::ZERO };
-    let gross = match payment.accepted {
-        Some(accepted) if confirmed >= accepted.confirmed => accepted.net.max(nominal),
-        _ => nominal,
-    };
-    // What went back to the payer before it was applied is not there to apply.
-    Ok(gross.min(confirmed.minus(payment.refunds.unapplied)?).max(Amount::ZERO))
+    let accepted = payment.acceptance(confirmed).map_or(Amount::ZERO, |accepted| accepted.net);
+    // What went back to the payer before it was applied is not there to apply; what is final stays applied.
+    let there = confirmed.minus(payment.refunds.unapplied)?;
+    Ok(nominal.max(accepted).min(there).max(payment.sealed()?))
 }

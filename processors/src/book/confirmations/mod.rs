@@ -13,8 +13,6 @@ mod transfer;
 
 pub(crate) use self::{
     evaluate::evaluate,
-    state::{
-        Accepted, Application, CardMoney, ChainIntent, Intent, PaymentState, Split, TRANSFERS_KEPT, Tally,
-    },
+    state::{Application, CardMoney, ChainIntent, Intent, PaymentState, Split, TRANSFERS_KEPT, Tally},
     transfer::{Step, Transfer, observe},
 };

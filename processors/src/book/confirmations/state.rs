@@ -75,7 +75,8 @@ pub(crate) struct PaymentState {
     pub(crate) canceled: bool,
     /// It has been completed or overpaid before: losing that is a reversal.
     pub(crate) once_completed: bool,
-    pub(crate) accepted: Option<Accepted>,
+    /// What the merchant accepted, by what was confirmed then, rising.
+    pub(crate) accepted: Vec<Accepted>,
     /// Why the card was declined for good.
     pub(crate) failure: Option<String>,
     pub(crate) disputes_opened: u32,
@@ -112,7 +113,8 @@ impl Tally {
     }
 }
 
-/// The merchant took the money as it was.
+/// The merchant took the money as it was. It is in force as long as at least that much is confirmed; when a reorganisation
+/// takes some back, the acceptance before it is in force again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Accepted {
     /// What was confirmed then.
@@ -192,7 +194,7 @@ impl PaymentState {
             deadline_passed: false,
             canceled: false,
             once_completed: false,
-            accepted: None,
+            accepted: Vec::new(),
             failure: None,
             disputes_opened: 0,
             disputes_won: 0,
@@ -201,6 +203,26 @@ impl PaymentState {
             completed_at: None,
             held: Vec::new(),
         }
+    }
+
+    /// The acceptance in force.
+    pub(crate) fn acceptance(&self, confirmed: Amount) -> Option<&Accepted> {
+        self.accepted.iter().rfind(|accepted| accepted.confirmed <= confirmed)
+    }
+
+    /// Takes the money as it is. Another acceptance of as much is replaced.
+    pub(crate) fn accept(&mut self) -> Result<(), AmountError> {
+        let confirmed = self.tally.confirmed()?;
+        let net = confirmed.minus(self.refunds.unapplied)?;
+        self.accepted.retain(|accepted| accepted.confirmed != confirmed);
+        let place = self.accepted.partition_point(|accepted| accepted.confirmed < confirmed);
+        self.accepted.insert(place, Accepted { confirmed, net });
+        Ok(())
+    }
+
+    /// What is applied for good.
+    pub(crate) fn sealed(&self) -> Result<Amount, AmountError> {
+        self.applied.open.iter().try_fold(self.applied.gross, |sealed, open| sealed.minus(open.gross))
     }
 
     /// Confirmed money that is neither applied nor refunded: it waits in clearing. Negative where a reorganisation took

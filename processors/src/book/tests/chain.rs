@@ -358,3 +358,28 @@ fn an_event_reaches_the_topic_and_the_endpoint_with_one_id() {
     let second = shop.create(2, PaymentMethod::Chain, 1);
     assert_eq!(second.watches[0].address.to_checksum(), "0x70997970C51812dc3A010C7d01b50e0d17dc79C8");
 }
+
+#[test]
+fn what_is_final_stays_applied_whatever_becomes_of_later_money() {
+    check(
+        "confirmed a 400 => confirming
+         deadline => underpaid
+         accept => completed
+         final a
+         late-confirmed b 50 => overpaid
+         accept => completed
+         = completed 448 0 2
+         orphaned b => completed
+         = completed 398 0 2
+         late-confirmed c 50 => completed
+         = completed 448 0 2",
+    );
+    check(
+        "confirmed a 1000 => completed
+         final a
+         confirmed b 50 => overpaid
+         refund r 50 => refunded
+         orphaned b => completed
+         = completed 995 -50 5",
+    );
+}

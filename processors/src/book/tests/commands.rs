@@ -106,7 +106,7 @@ fn the_same_key_gives_the_first_answer_and_another_request_is_a_conflict() {
     let key = |byte| Some(Idempotency { key: "order-1".into(), request_hash: hash(byte) });
     let mut creation = shop.creation(1, PaymentMethod::Chain, 1_000);
     creation.caller.idempotency = key(1);
-    let first = shop.command(creation.clone()).replies.remove(0);
+    let first = shop.command(creation).replies.remove(0);
     let report = shop.report(1, TransferStatus::Confirmed, 1, 1_000, Late::No);
     shop.fact(report);
 
@@ -255,4 +255,17 @@ fn a_tick_without_anything_due_says_nothing() {
     let mut shop = Shop::open();
     let meta = shop.bench.meta();
     assert!(shop.feed(Tick { meta, now: Timestamp::from_millis(START) }).events.is_empty());
+}
+
+#[test]
+fn a_merchant_with_direct_settlement_refunds_out_of_its_own_hands() {
+    let mut shop = Shop::open();
+    shop.add_merchant_settled(SHOP, "direct");
+    shop.create(1, PaymentMethod::Chain, 1_000);
+    let report = shop.report(1, TransferStatus::Confirmed, 1, 1_000, Late::No);
+    assert_eq!(shop.fact(report).names(), ["completed"]);
+    let refund = shop.refunding(1, 1, Some(1_000));
+    assert_eq!(shop.command(refund).problem(), "none");
+    shop.add_merchant_settled(SHOP, "elsewhere");
+    assert_eq!(shop.create(2, PaymentMethod::Chain, 1_000).problem(), "unknown_settlement");
 }

@@ -43,8 +43,10 @@ struct Oracle {
     deadline: bool,
     canceled: bool,
     was_paid: bool,
-    /// What was confirmed at the last acceptance, and what of it had been refunded unapplied.
-    accepted: Option<(i128, i128)>,
+    /// What each acceptance applies, by what was confirmed then. The highest that is still confirmed is in force.
+    accepted: BTreeMap<i128, i128>,
+    /// What was applied when everything was final.
+    floor: i128,
     refunded_applied: i128,
     refunded_unapplied: i128,
 }
@@ -69,8 +71,8 @@ impl Oracle {
 
     fn status(&self) -> PaymentStatus {
         let (confirmed, timely) = (self.confirmed(), self.timely());
-        let acceptance = self.accepted.map(|(at, _)| at).filter(|at| confirmed >= *at);
-        if let Some(credit) = acceptance.or((timely >= NOMINAL).then_some(NOMINAL)) {
+        if let Some(credit) = self.acceptance().map(|(at, _)| at).max((timely >= NOMINAL).then_some(NOMINAL))
+        {
             return if confirmed == credit { PaymentStatus::Completed } else { PaymentStatus::Overpaid };
         }
         let on_its_way = !self.canceled && self.sum(TransferStatus::Seen, Late::No) > 0;
@@ -93,9 +95,12 @@ impl Oracle {
     fn applied(&self) -> i128 {
         let confirmed = self.confirmed();
         let nominal = if self.timely() >= NOMINAL { NOMINAL } else { 0 };
-        let accepted =
-            self.accepted.filter(|(at, _)| confirmed >= *at).map_or(0, |(at, refunded)| at - refunded);
-        nominal.max(accepted).min(confirmed - self.refunded_unapplied).max(0)
+        let accepted = self.acceptance().map_or(0, |(_, net)| net);
+        nominal.max(accepted).min(confirmed - self.refunded_unapplied).max(self.floor)
+    }
+
+    fn acceptance(&self) -> Option<(i128, i128)> {
+        self.accepted.range(..=self.confirmed()).next_back().map(|(at, net)| (*at, *net))
     }
 
     fn fee(&self) -> i128 {
@@ -122,8 +127,14 @@ impl Oracle {
         }
     }
 
-    /// After each step: having been paid is the one thing that is remembered of the past.
+    /// After each step: what is remembered of the past is that it was paid, and what became final.
     fn settle(&mut self) {
+        let open = |(tag, now): (&u8, &TransferStatus)| {
+            *now != TransferStatus::Orphaned && !self.finals.contains(tag)
+        };
+        if !self.transfers.iter().any(open) {
+            self.floor = self.applied();
+        }
         self.was_paid |= matches!(self.status(), PaymentStatus::Completed | PaymentStatus::Overpaid);
     }
 }
@@ -171,7 +182,8 @@ fn act(shop: &mut Shop, oracle: &mut Oracle, action: Action, refunds: &mut u8) {
         Action::Cancel => oracle.canceled |= shop.cancel(1).reply().outcome == CommandOutcome::Accepted,
         Action::Accept => {
             if shop.accept(1).reply().outcome == CommandOutcome::Accepted {
-                oracle.accepted = Some((oracle.confirmed(), oracle.refunded_unapplied));
+                let confirmed = oracle.confirmed();
+                oracle.accepted.insert(confirmed, confirmed - oracle.refunded_unapplied);
             }
         }
         Action::Refund(units) => {
@@ -188,7 +200,7 @@ fn act(shop: &mut Shop, oracle: &mut Oracle, action: Action, refunds: &mut u8) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
     fn books_and_status_follow_from_the_facts_alone(actions in prop::collection::vec(action(), 1..40)) {

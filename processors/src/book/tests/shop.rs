@@ -141,9 +141,13 @@ impl Shop {
     }
 
     pub(super) fn add_merchant(&mut self, id: MerchantId) {
+        self.add_merchant_settled(id, "custodial");
+    }
+
+    pub(super) fn add_merchant_settled(&mut self, id: MerchantId, settlement: &str) {
         let meta = self.bench.meta();
         let created_at = Timestamp::from_millis(START);
-        let merchant = Merchant { id, name: "shop".into(), settlement: "custodial".into(), created_at };
+        let merchant = Merchant { id, name: "shop".into(), settlement: settlement.into(), created_at };
         self.bench.feed(MerchantChanged { meta, merchant });
     }
 

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 use super::*;
 
 /// A file of the shared data, or a notice that it is missing.
-#[expect(clippy::disallowed_methods, reason = "the test reads its data; the processor under test reads nothing")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test reads its data; the processor under test reads nothing"
+)]
 fn shared(path: &str) -> Option<Value> {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/stripe").join(path);
     match fs::read_to_string(file) {

@@ -91,7 +91,8 @@ impl SqlReads {
 
     /// The sink's positions: the next offset of each partition it has read.
     pub async fn positions(&self) -> Result<Vec<(TopicPartition, Offset)>, SqlError> {
-        let query = Query::new("SELECT topic, partition, next_offset FROM sink_offsets ORDER BY topic, partition");
+        let query =
+            Query::new("SELECT topic, partition, next_offset FROM sink_offsets ORDER BY topic, partition");
         let rows = self.database.fetch("reading the sink's positions", query).await?;
         rows.into_iter().map(|mut row| Ok((topic_partition(&mut row)?, Offset(row.number()?)))).collect()
     }

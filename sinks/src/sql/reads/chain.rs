@@ -21,7 +21,10 @@ impl SqlReads {
 
     /// Every chain's head, by chain.
     pub async fn chain_heads(&self) -> Result<Vec<ChainHeadRow>, SqlError> {
-        let rows = self.database.fetch("reading the chains' heads", Query::new(HEADS).sql(" ORDER BY chain")).await?;
+        let rows = self
+            .database
+            .fetch("reading the chains' heads", Query::new(HEADS).sql(" ORDER BY chain"))
+            .await?;
         rows.into_iter().map(head).collect()
     }
 }

@@ -9,7 +9,9 @@ use streambook_model::{
     records::ledger::AccountId,
 };
 
-use super::{Balance, Listed, Page, Scope, SequenceKey, SqlReads, StoredEntry, StoredTransaction, TrialBalance};
+use super::{
+    Balance, Listed, Page, Scope, SequenceKey, SqlReads, StoredEntry, StoredTransaction, TrialBalance,
+};
 use crate::sql::{
     cell::{Cell, Row, signed},
     error::SqlError,
@@ -27,19 +29,7 @@ impl SqlReads {
         payment: Option<PaymentId>,
         page: Page<SequenceKey>,
     ) -> Result<Listed<StoredTransaction, SequenceKey>, SqlError> {
-        let after = page.after.map(|key| signed(key.0)).transpose()?;
-        let query = scope
-            .and(Query::new(
-                "SELECT t.sequence, t.id, t.template, t.template_version, t.payment, t.refund, t.event, t.reverses, \
-                 t.occurred_at, t.previous_hash, t.hash, e.account, e.asset, e.amount, e.balance, e.version \
-                 FROM (SELECT * FROM ledger_transactions WHERE true",
-            ))
-            .when(" AND payment = ", payment.map(Cell::text))
-            .when(" AND sequence < ", after)
-            .sql(" ORDER BY sequence DESC LIMIT ")
-            .arg(page.rows() + 1)
-            .sql(") t JOIN ledger_entries e ON e.position = t.position ORDER BY t.sequence DESC, e.line");
-        let rows = self.database.fetch("listing ledger transactions", query).await?;
+        let rows = self.database.fetch("listing ledger transactions", list(scope, payment, page)?).await?;
         Ok(Listed::cut(grouped(rows)?, page.rows(), |transaction| SequenceKey(transaction.sequence)))
     }
 
@@ -74,14 +64,40 @@ impl SqlReads {
     }
 
     async fn accounts_after(&self, after: &(String, String)) -> Result<Vec<Row>, SqlError> {
-        let query = Query::new("SELECT account, asset, livemode, balance FROM balances WHERE (account, asset) > (")
-            .text(&after.0)
-            .sql(", ")
-            .text(&after.1)
-            .sql(") ORDER BY account, asset LIMIT ")
-            .arg(ACCOUNTS_PER_PAGE);
+        let query =
+            Query::new("SELECT account, asset, livemode, balance FROM balances WHERE (account, asset) > (")
+                .text(&after.0)
+                .sql(", ")
+                .text(&after.1)
+                .sql(") ORDER BY account, asset LIMIT ")
+                .arg(ACCOUNTS_PER_PAGE);
         self.database.fetch("summing balances", query).await
     }
+}
+
+/// The query of a page of transactions with their entries.
+pub(crate) fn list(
+    scope: Scope,
+    payment: Option<PaymentId>,
+    page: Page<SequenceKey>,
+) -> Result<Query, SqlError> {
+    let after = page.after.map(|key| signed(key.0)).transpose()?;
+    // As with events: a payment has few transactions, and the operator keeps its index in use.
+    let owned = if payment.is_some() { "(merchant || '') = " } else { "merchant = " };
+    Ok(Query::new(
+        "SELECT t.sequence, t.id, t.template, t.template_version, t.payment, t.refund, t.event, t.reverses, \
+         t.occurred_at, t.previous_hash, t.hash, e.account, e.asset, e.amount, e.balance, e.version \
+         FROM (SELECT * FROM ledger_transactions WHERE ",
+    )
+    .sql(owned)
+    .text(scope.merchant)
+    .sql(" AND livemode = ")
+    .arg(scope.livemode)
+    .when(" AND payment = ", payment.map(Cell::text))
+    .when(" AND sequence < ", after)
+    .sql(" ORDER BY sequence DESC LIMIT ")
+    .arg(page.rows() + 1)
+    .sql(") t JOIN ledger_entries e ON e.position = t.position ORDER BY t.sequence DESC, e.line"))
 }
 
 type Sums = BTreeMap<(bool, AssetId), TrialBalance>;

@@ -6,17 +6,17 @@
 
 mod admin;
 mod chain;
-mod events;
-mod ledger;
-mod payments;
+pub(crate) mod events;
+pub(crate) mod ledger;
+pub(crate) mod payments;
 mod types;
 mod webhooks;
 
 pub(crate) use admin::topic_partition;
 pub use types::{
-    AuditRow, Balance, ChainHeadRow, Counts, EndpointKey, EventFilter, Listed, Page, PaymentFilter, PaymentKey,
-    PositionKey, Scope, SequenceKey, StoredAttempt, StoredDeadLetter, StoredEndpoint, StoredEntry, StoredEvent,
-    StoredTransaction, TrialBalance,
+    AuditRow, Balance, ChainHeadRow, Counts, EndpointKey, EventFilter, Listed, Page, PaymentFilter,
+    PaymentKey, PositionKey, Scope, SequenceKey, StoredAttempt, StoredDeadLetter, StoredEndpoint,
+    StoredEntry, StoredEvent, StoredTransaction, TrialBalance,
 };
 
 use super::{config::SqlConfig, error::SqlError, sqlite::Sqlite};

@@ -30,17 +30,7 @@ impl SqlReads {
         filter: &PaymentFilter,
         page: Page<PaymentKey>,
     ) -> Result<Listed<Payment, PaymentKey>, SqlError> {
-        let mut query = scope.and(Query::new("SELECT snapshot FROM payments WHERE true"));
-        query = by_status(query, filter.status)?;
-        query = query
-            .when(" AND reference_id = ", filter.reference_id.as_ref().map(Cell::text))
-            .when(" AND created_at >= ", filter.created_from)
-            .when(" AND created_at < ", filter.created_before);
-        if let Some(key) = page.after {
-            query = query.sql(" AND (created_at, id) < (").arg(key.created_at_ms).sql(", ").text(key.id).sql(")");
-        }
-        query = query.sql(" ORDER BY created_at DESC, id DESC LIMIT ").arg(page.rows() + 1);
-        let rows = self.database.fetch("listing payments", query).await?;
+        let rows = self.database.fetch("listing payments", list(scope, filter, page)?).await?;
         let payments = rows.into_iter().map(|mut row| row.json()).collect::<Result<_, _>>()?;
         Ok(Listed::cut(payments, page.rows(), key_of))
     }
@@ -59,6 +49,20 @@ impl SqlReads {
         let rows = self.database.fetch("listing refunds", query).await?;
         rows.into_iter().map(refund).collect()
     }
+}
+
+/// The query of a page of payments.
+pub(crate) fn list(scope: Scope, filter: &PaymentFilter, page: Page<PaymentKey>) -> Result<Query, SqlError> {
+    let mut query = scope.and(Query::new("SELECT snapshot FROM payments WHERE true"));
+    query = by_status(query, filter.status)?;
+    query = query
+        .when(" AND reference_id = ", filter.reference_id.as_ref().map(Cell::text))
+        .when(" AND created_at >= ", filter.created_from)
+        .when(" AND created_at < ", filter.created_before);
+    if let Some(key) = page.after {
+        query = query.sql(" AND (created_at, id) < (").arg(key.created_at_ms).sql(", ").text(key.id).sql(")");
+    }
+    Ok(query.sql(" ORDER BY created_at DESC, id DESC LIMIT ").arg(page.rows() + 1))
 }
 
 /// The status as an argument, and for the statuses that few payments are in, words that let their small index be used.

@@ -24,7 +24,8 @@ impl SqlReads {
     ) -> Result<Listed<StoredEndpoint, EndpointKey>, SqlError> {
         let mut query = scope.and(Query::new(ENDPOINTS));
         if let Some(key) = page.after {
-            query = query.sql(" AND (created_at, id) < (").arg(key.created_at_ms).sql(", ").text(key.id).sql(")");
+            query =
+                query.sql(" AND (created_at, id) < (").arg(key.created_at_ms).sql(", ").text(key.id).sql(")");
         }
         let query = query.sql(" ORDER BY created_at DESC, id DESC LIMIT ").arg(page.rows() + 1);
         let rows = self.database.fetch("listing webhook endpoints", query).await?;
@@ -44,7 +45,10 @@ impl SqlReads {
             "SELECT position, id, event, event_type, endpoint, number, outcome, status_code, error, duration_ms, \
              next_attempt_at, occurred_at FROM webhook_attempts WHERE endpoint = ",
         );
-        let owned = query.text(endpoint).sql(" AND EXISTS (SELECT 1 FROM webhook_endpoints WHERE id = ").text(endpoint);
+        let owned = query
+            .text(endpoint)
+            .sql(" AND EXISTS (SELECT 1 FROM webhook_endpoints WHERE id = ")
+            .text(endpoint);
         let query = scope
             .and(owned)
             .sql(")")

@@ -11,7 +11,16 @@ use crate::sql::{
 static DEAD_LETTERS: Table = Table {
     name: "dead_letters",
     columns: &[
-        "position", "id", "task", "topic", "partition", "\"offset\"", "code", "reason", "record_key", "record",
+        "position",
+        "id",
+        "task",
+        "topic",
+        "partition",
+        "\"offset\"",
+        "code",
+        "reason",
+        "record_key",
+        "record",
         "occurred_at",
     ],
     // Connectors have no lineage: they say a letter again when they are not sure of having said it.

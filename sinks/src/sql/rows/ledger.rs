@@ -13,8 +13,20 @@ use crate::sql::{
 static TRANSACTIONS: Table = Table {
     name: "ledger_transactions",
     columns: &[
-        "position", "id", "merchant", "livemode", "sequence", "template", "template_version", "payment", "refund",
-        "event", "reverses", "occurred_at", "previous_hash", "hash",
+        "position",
+        "id",
+        "merchant",
+        "livemode",
+        "sequence",
+        "template",
+        "template_version",
+        "payment",
+        "refund",
+        "event",
+        "reverses",
+        "occurred_at",
+        "previous_hash",
+        "hash",
     ],
     existing: Existing::Refuse,
 };
@@ -80,7 +92,8 @@ impl<'b> LedgerRows<'b> {
             entry.balance.into(),
             Cell::unsigned(entry.version)?,
         ]);
-        let last = self.balances.entry((entry.account.as_str(), entry.asset.as_str())).or_insert((entry, livemode));
+        let last =
+            self.balances.entry((entry.account.as_str(), entry.asset.as_str())).or_insert((entry, livemode));
         if entry.version > last.0.version {
             *last = (entry, livemode);
         }

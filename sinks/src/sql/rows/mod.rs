@@ -44,10 +44,18 @@ impl<'b> Collector<'b> {
             Message::ChainStatus(status) => self.chain.take_head(at, status),
             Message::WebhookAttempt(attempt) => self.webhooks.take(at, attempt),
             Message::DeadLetter(letter) => self.dead_letters.take(at, letter),
-            Message::MerchantChanged(MerchantChanged { meta, merchant }) => self.registry.merchant(at, meta, merchant),
-            Message::ApiKeyChanged(ApiKeyChanged { meta, api_key }) => self.registry.api_key(at, meta, api_key),
-            Message::EndpointChanged(EndpointChanged { meta, endpoint }) => self.registry.endpoint(at, meta, endpoint),
-            Message::SettingsChanged(SettingsChanged { meta, settings }) => self.registry.settings(at, meta, settings),
+            Message::MerchantChanged(MerchantChanged { meta, merchant }) => {
+                self.registry.merchant(at, meta, merchant)
+            }
+            Message::ApiKeyChanged(ApiKeyChanged { meta, api_key }) => {
+                self.registry.api_key(at, meta, api_key)
+            }
+            Message::EndpointChanged(EndpointChanged { meta, endpoint }) => {
+                self.registry.endpoint(at, meta, endpoint)
+            }
+            Message::SettingsChanged(SettingsChanged { meta, settings }) => {
+                self.registry.settings(at, meta, settings)
+            }
             Message::DeadlinePassed(_) => Ok(()),
             other => Err(unexpected(delivered, other)),
         }

@@ -36,7 +36,16 @@ static ASSETS: Table = Table {
 static ENDPOINTS: Table = Table {
     name: "webhook_endpoints",
     columns: &[
-        "id", "merchant", "livemode", "url", "events", "secrets", "disabled", "created_at", "deleted_at", "position",
+        "id",
+        "merchant",
+        "livemode",
+        "url",
+        "events",
+        "secrets",
+        "disabled",
+        "created_at",
+        "deleted_at",
+        "position",
     ],
     existing: Existing::Newer { key: &["id"], version: "position" },
 };
@@ -44,7 +53,15 @@ static ENDPOINTS: Table = Table {
 static AUDIT: Table = Table {
     name: "audit_log",
     columns: &[
-        "position", "command", "subject", "subject_id", "merchant", "record", "trace", "detail", "occurred_at",
+        "position",
+        "command",
+        "subject",
+        "subject_id",
+        "merchant",
+        "record",
+        "trace",
+        "detail",
+        "occurred_at",
     ],
     existing: Existing::Refuse,
 };
@@ -81,7 +98,11 @@ impl<'b> RegistryRows<'b> {
     pub(super) fn merchant(&mut self, at: i64, meta: &Meta, merchant: &'b Merchant) -> Result<(), SqlError> {
         self.merchants.insert(merchant.id, (at, merchant));
         let detail = json!({ "name": merchant.name, "settlement": merchant.settlement });
-        self.note(at, meta, &Subject { kind: "merchant", id: &merchant.id, merchant: Some(merchant.id), detail })
+        self.note(
+            at,
+            meta,
+            &Subject { kind: "merchant", id: &merchant.id, merchant: Some(merchant.id), detail },
+        )
     }
 
     pub(super) fn api_key(&mut self, at: i64, meta: &Meta, key: &ApiKey) -> Result<(), SqlError> {
@@ -97,7 +118,11 @@ impl<'b> RegistryRows<'b> {
             "url": endpoint.url, "events": endpoint.events, "livemode": endpoint.livemode,
             "secrets": endpoint.secrets.len(), "disabled": endpoint.disabled, "deleted_at": endpoint.deleted_at,
         });
-        self.note(at, meta, &Subject { kind: "endpoint", id: &endpoint.id, merchant: Some(endpoint.merchant), detail })
+        self.note(
+            at,
+            meta,
+            &Subject { kind: "endpoint", id: &endpoint.id, merchant: Some(endpoint.merchant), detail },
+        )
     }
 
     pub(super) fn settings(&mut self, at: i64, meta: &Meta, settings: &Settings) -> Result<(), SqlError> {

@@ -11,8 +11,19 @@ use crate::sql::{
 static ATTEMPTS: Table = Table {
     name: "webhook_attempts",
     columns: &[
-        "position", "id", "event", "event_type", "endpoint", "merchant", "number", "outcome", "status_code", "error",
-        "duration_ms", "next_attempt_at", "occurred_at",
+        "position",
+        "id",
+        "event",
+        "event_type",
+        "endpoint",
+        "merchant",
+        "number",
+        "outcome",
+        "status_code",
+        "error",
+        "duration_ms",
+        "next_attempt_at",
+        "occurred_at",
     ],
     // The webhook sink is no task and has no lineage: it says an attempt again when it is not sure of having said it.
     existing: Existing::Keep { key: "id" },

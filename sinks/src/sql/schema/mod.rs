@@ -50,7 +50,11 @@ pub(crate) async fn check(database: &Sqlite) -> Result<(), SqlError> {
     let applied = read(database.fetch("reading the schema's steps", query).await?)?;
     agree(&applied, &SQLITE)?;
     if applied.len() < SQLITE.len() {
-        let text = format!("the database has schema step {} of {}; start the SQL sink once", applied.len(), SQLITE.len());
+        let text = format!(
+            "the database has schema step {} of {}; start the SQL sink once",
+            applied.len(),
+            SQLITE.len()
+        );
         return Err(SqlError::Schema(text));
     }
     Ok(())
@@ -76,7 +80,8 @@ fn read(rows: Vec<super::cell::Row>) -> Result<Vec<(i64, String)>, SqlError> {
 fn agree(applied: &[(i64, String)], steps: &[Step]) -> Result<(), SqlError> {
     if applied.len() > steps.len() {
         let (found, known) = (applied.len(), steps.len());
-        let text = format!("the database has schema step {found}, this program knows {known}: use a newer program");
+        let text =
+            format!("the database has schema step {found}, this program knows {known}: use a newer program");
         return Err(SqlError::Schema(text));
     }
     for ((version, found), step) in applied.iter().zip(steps) {

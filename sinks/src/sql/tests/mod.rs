@@ -5,6 +5,7 @@ mod records;
 mod schema;
 mod writes;
 
+use streambook_model::message::Message;
 use streambook_runtime::sink::{Batch, Sink, SinkError};
 use tempfile::TempDir;
 
@@ -28,7 +29,7 @@ impl Bench {
     }
 
     /// Writes records as the next ones of their topics.
-    async fn write(&mut self, messages: impl IntoIterator<Item = super::tests::Message>) -> Batch {
+    async fn write(&mut self, messages: impl IntoIterator<Item = Message>) -> Batch {
         let batch = self.feed.batch(messages);
         self.sink.write(&batch).await.unwrap();
         batch
@@ -39,8 +40,6 @@ impl Bench {
         self.sink = SqlSink::open(&self.config).await.unwrap();
     }
 }
-
-use streambook_model::message::Message;
 
 /// Merchant 1's test data.
 fn scope() -> Scope {

@@ -16,7 +16,11 @@ use super::{
     },
     scope,
 };
-use crate::sql::{EventFilter, Listed, Page, PaymentFilter, PaymentKey, Scope, SqlReads};
+use crate::sql::{
+    EventFilter, Listed, Page, PaymentFilter, PaymentKey, PositionKey, Scope, SequenceKey, SqlReads,
+    query::Query,
+    reads::{events, ledger, payments},
+};
 
 fn created(number: u64) -> Message {
     event(&payment(number, merchant(1)), PaymentEventType::Created).into()
@@ -33,7 +37,8 @@ async fn a_payment_and_its_events_come_back_whole() {
     third.amount_refunded = amount(5);
     let mut refunded = event(&third, PaymentEventType::Refunded);
     refunded.refund = Some(refund(&third));
-    let events = [event(&first, PaymentEventType::Created), event(&second, PaymentEventType::Completed), refunded];
+    let events =
+        [event(&first, PaymentEventType::Created), event(&second, PaymentEventType::Completed), refunded];
     bench.write(events.clone().map(Message::from)).await;
 
     let reads = bench.sink.reads();
@@ -67,7 +72,8 @@ async fn amounts_are_exact_to_38_digits() {
         .await;
     let reads = bench.sink.reads();
     assert_eq!(reads.payment(scope(), payment.id).await.unwrap().unwrap().amount, amount(most));
-    let balances: Vec<_> = reads.balances(scope()).await.unwrap().into_iter().map(|row| row.balance).collect();
+    let balances: Vec<_> =
+        reads.balances(scope()).await.unwrap().into_iter().map(|row| row.balance).collect();
     assert_eq!(balances, [amount(-most), amount(most)]);
     let sums = reads.trial_balance().await.unwrap();
     assert_eq!(sums.len(), 1);
@@ -94,7 +100,11 @@ async fn lists_are_newest_first_and_end() {
     bench.write((1..=7).map(created)).await;
     let reads = bench.sink.reads();
     for limit in [1, 2, 3, 7, 8] {
-        assert_eq!(every_page(&reads, &PaymentFilter::default(), limit).await, [7, 6, 5, 4, 3, 2, 1], "by {limit}");
+        assert_eq!(
+            every_page(&reads, &PaymentFilter::default(), limit).await,
+            [7, 6, 5, 4, 3, 2, 1],
+            "by {limit}"
+        );
     }
 }
 
@@ -104,14 +114,26 @@ async fn a_cursor_stays_where_it_is_while_rows_are_added() {
     bench.write((1..=4).map(created)).await;
     let reads = bench.sink.reads();
     let seconds = |listed: &Listed<_, PaymentKey>| -> Vec<i64> {
-        listed.rows.iter().map(|row: &streambook_model::records::payment::Payment| row.created_at.millis() / 1_000).collect()
+        listed
+            .rows
+            .iter()
+            .map(|row: &streambook_model::records::payment::Payment| row.created_at.millis() / 1_000)
+            .collect()
     };
     let first = reads.payments(scope(), &PaymentFilter::default(), Page::first(2)).await.unwrap();
     assert_eq!(seconds(&first), [4, 3]);
     // New payments, and a change of one that was seen and of one that was not.
-    let changed = |number| event(&at_version(&payment(number, merchant(1)), 2, PaymentStatus::Completed), PaymentEventType::Completed);
+    let changed = |number| {
+        event(
+            &at_version(&payment(number, merchant(1)), 2, PaymentStatus::Completed),
+            PaymentEventType::Completed,
+        )
+    };
     bench.write([created(5), created(6), changed(3).into(), changed(2).into()]).await;
-    let second = reads.payments(scope(), &PaymentFilter::default(), Page::after(2, first.next.unwrap())).await.unwrap();
+    let second = reads
+        .payments(scope(), &PaymentFilter::default(), Page::after(2, first.next.unwrap()))
+        .await
+        .unwrap();
     assert_eq!(seconds(&second), [2, 1]);
     assert_eq!(second.next, None);
 }
@@ -120,7 +142,9 @@ async fn a_cursor_stays_where_it_is_while_rows_are_added() {
 async fn payments_are_filtered() {
     let mut bench = Bench::new().await;
     bench.write((1..=6).map(created)).await;
-    let to = |number, status| event(&at_version(&payment(number, merchant(1)), 2, status), PaymentEventType::Completed);
+    let to = |number, status| {
+        event(&at_version(&payment(number, merchant(1)), 2, status), PaymentEventType::Completed)
+    };
     bench.write([to(2, PaymentStatus::Completed).into(), to(4, PaymentStatus::Disputed).into()]).await;
     let reads = bench.sink.reads();
     let all = PaymentFilter::default();
@@ -128,7 +152,10 @@ async fn payments_are_filtered() {
         let reads = reads.clone();
         async move { every_page(&reads, &filter, 2).await }
     };
-    assert_eq!(check(PaymentFilter { status: Some(PaymentStatus::Pending), ..all.clone() }).await, [6, 5, 3, 1]);
+    assert_eq!(
+        check(PaymentFilter { status: Some(PaymentStatus::Pending), ..all.clone() }).await,
+        [6, 5, 3, 1]
+    );
     assert_eq!(check(PaymentFilter { status: Some(PaymentStatus::Completed), ..all.clone() }).await, [2]);
     assert_eq!(check(PaymentFilter { status: Some(PaymentStatus::Disputed), ..all.clone() }).await, [4]);
     assert_eq!(check(PaymentFilter { reference_id: Some("ORDER_5".into()), ..all.clone() }).await, [5]);
@@ -153,8 +180,14 @@ async fn ledger_transactions_come_with_their_entries() {
     let rest = reads.ledger_transactions(scope(), None, Page::after(2, first.next.unwrap())).await.unwrap();
     assert_eq!(rest.next, None);
     let (stored, expected) = (&rest.rows[0], &written[0]);
-    assert_eq!((stored.transaction, stored.hash, stored.previous_hash), (expected.transaction, expected.hash, expected.previous_hash));
-    assert_eq!((&stored.event, stored.payment, stored.occurred_at), (&expected.event, expected.payment, expected.occurred_at));
+    assert_eq!(
+        (stored.transaction, stored.hash, stored.previous_hash),
+        (expected.transaction, expected.hash, expected.previous_hash)
+    );
+    assert_eq!(
+        (&stored.event, stored.payment, stored.occurred_at),
+        (&expected.event, expected.payment, expected.occurred_at)
+    );
     assert_eq!(stored.entries.len(), 2);
     assert_eq!(stored.entries[0].account.as_str(), account(merchant(1), "clearing"));
     assert_eq!((stored.entries[1].amount, stored.entries[1].balance), (amount(-5), amount(-5)));
@@ -208,11 +241,16 @@ async fn one_merchant_never_sees_anothers_data_nor_test_data_live() {
 async fn a_deleted_endpoint_is_gone_but_its_attempts_can_be_read() {
     let mut bench = Bench::new().await;
     let hook = endpoint_of(merchant(1));
-    bench.write([endpoint_changed(hook.clone()).into(), attempt(&hook, 1).into(), attempt(&hook, 2).into()]).await;
+    bench
+        .write([endpoint_changed(hook.clone()).into(), attempt(&hook, 1).into(), attempt(&hook, 2).into()])
+        .await;
     let reads = bench.sink.reads();
     let stored = reads.endpoint(scope(), hook.id).await.unwrap().unwrap();
     assert_eq!((stored.url, stored.events, stored.secrets), (hook.url.clone(), hook.events.clone(), 1));
-    let deleted = streambook_model::records::registry::Endpoint { deleted_at: Some(Timestamp::from_millis(5)), ..hook.clone() };
+    let deleted = streambook_model::records::registry::Endpoint {
+        deleted_at: Some(Timestamp::from_millis(5)),
+        ..hook.clone()
+    };
     bench.write([endpoint_changed(deleted).into()]).await;
     assert_eq!(reads.endpoint(scope(), hook.id).await.unwrap(), None);
     assert!(reads.endpoints(scope(), Page::first(10)).await.unwrap().rows.is_empty());
@@ -249,4 +287,39 @@ async fn operators_read_merchants_letters_heads_and_the_audit_log() {
     assert_eq!((audit[0].command, audit[0].merchant), (Some(Offset(2)), Some(merchant(2))));
     assert!(audit[1].detail.contains("renamed"), "{}", audit[1].detail);
     assert_eq!(reads.audit_log(Some(merchant(1)), Page::first(10)).await.unwrap().rows.len(), 2);
+}
+
+/// How SQLite would run a query.
+async fn plan(bench: &Bench, query: Query) -> String {
+    let rows = bench.sink.database.fetch("explaining", query.explained()).await.unwrap();
+    let line = |mut row: crate::sql::cell::Row| {
+        for _ in 0..3 {
+            row.integer().unwrap();
+        }
+        row.text().unwrap()
+    };
+    rows.into_iter().map(line).collect::<Vec<_>>().join("; ")
+}
+
+#[tokio::test]
+async fn lists_walk_the_index_that_was_made_for_them() {
+    let bench = Bench::new().await;
+    let check = async |query: Query, index: &str| {
+        let plan = plan(&bench, query).await;
+        assert!(plan.contains(index) && !plan.contains("SCAN payment"), "{plan}");
+    };
+    let (one, page) = (payment(1, merchant(1)).id, Page::after(10, PositionKey(5)));
+    let of_one = EventFilter { event_type: None, payment: Some(one) };
+    check(events::list(scope(), EventFilter::default(), page), "payment_events_by_merchant").await;
+    check(events::list(scope(), of_one, page), "payment_events_by_payment").await;
+    let page = Page::after(10, SequenceKey(5));
+    check(ledger::list(scope(), None, page).unwrap(), "(merchant=? AND livemode=? AND sequence<?)").await;
+    check(ledger::list(scope(), Some(one), page).unwrap(), "ledger_transactions_by_payment").await;
+    let page = Page::after(10, PaymentKey { created_at_ms: 5, id: one });
+    let all = PaymentFilter::default();
+    check(payments::list(scope(), &all, page).unwrap(), "payments_by_creation").await;
+    let open = PaymentFilter { status: Some(PaymentStatus::Disputed), ..all.clone() };
+    check(payments::list(scope(), &open, page).unwrap(), "payments_by_status").await;
+    let named = PaymentFilter { reference_id: Some("ORDER_1".into()), ..all };
+    check(payments::list(scope(), &named, page).unwrap(), "payments_by_reference").await;
 }

@@ -36,7 +36,7 @@ pub(super) fn amount(units: i128) -> Amount {
     Amount::new(units).unwrap()
 }
 
-pub(super) fn meta(id: impl ToString, cause: u64) -> Meta {
+pub(super) fn meta(id: impl std::fmt::Display, cause: u64) -> Meta {
     Meta {
         source: None,
         id: id.to_string(),

@@ -2,18 +2,22 @@
 
 use streambook_runtime::sink::Sink;
 
-use super::{Bench, records};
+use super::Bench;
 use crate::sql::{
-    SqlConfig, SqlError, SqlReads, SqlSink,
+    Page, SqlConfig, SqlError, SqlReads, SqlSink,
     query::Query,
     schema::{self, SQLITE, Step},
     sqlite::Sqlite,
 };
 
 static FIRST: [Step; 1] = [SQLITE[0]];
-static NEWER: [Step; 3] = [SQLITE[0], SQLITE[1], Step { version: 3, name: "0003_more", sql: "CREATE TABLE more (a)" }];
-static BROKEN: [Step; 3] =
-    [SQLITE[0], SQLITE[1], Step { version: 3, name: "0003_broken", sql: "CREATE TABLE half (a); CREATE nonsense" }];
+static NEWER: [Step; 3] =
+    [SQLITE[0], SQLITE[1], Step { version: 3, name: "0003_more", sql: "CREATE TABLE more (a)" }];
+static BROKEN: [Step; 3] = [
+    SQLITE[0],
+    SQLITE[1],
+    Step { version: 3, name: "0003_broken", sql: "CREATE TABLE half (a); CREATE nonsense" },
+];
 
 #[tokio::test]
 async fn a_database_of_an_older_schema_is_brought_forward_with_its_data() {
@@ -22,14 +26,15 @@ async fn a_database_of_an_older_schema_is_brought_forward_with_its_data() {
     let old = Sqlite::open_for_writing(&config).await.unwrap();
     schema::migrate(&old, &FIRST).await.unwrap();
     let mut writing = old.begin().await.unwrap();
-    let sql = "INSERT INTO merchants VALUES ('mer_00000000000000000000000000000000', 'old', 'custodial', 1, 0)";
+    let sql =
+        "INSERT INTO merchants VALUES ('mer_00000000000000000000000000000000', 'old', 'custodial', 1, 0)";
     writing.execute("adding", Query::new(sql)).await.unwrap();
     writing.commit().await.unwrap();
     let error = SqlReads::open(&config).await.expect_err("reads do not change a schema");
     assert!(error.to_string().contains("schema step 1 of 2"), "{error}");
     old.close().await;
     let mut sink = SqlSink::open(&config).await.unwrap();
-    assert_eq!(sink.reads().merchants(super::super::Page::first(10)).await.unwrap().rows.len(), 1);
+    assert_eq!(sink.reads().merchants(Page::first(10)).await.unwrap().rows.len(), 1);
     assert!(sink.positions().await.unwrap().is_empty());
     assert!(SqlReads::open(&config).await.is_ok());
 }
@@ -42,7 +47,10 @@ async fn a_database_of_a_newer_or_another_program_is_refused() {
     assert!(error.to_string().contains("use a newer program"), "{error}");
     let mut writing = bench.sink.database.begin().await.unwrap();
     writing.execute("changing", Query::new("DELETE FROM schema_steps WHERE version = 3")).await.unwrap();
-    writing.execute("changing", Query::new("UPDATE schema_steps SET checksum = 'x' WHERE version = 2")).await.unwrap();
+    writing
+        .execute("changing", Query::new("UPDATE schema_steps SET checksum = 'x' WHERE version = 2"))
+        .await
+        .unwrap();
     writing.commit().await.unwrap();
     let error = SqlSink::open(&bench.config).await.expect_err("must be refused");
     assert!(error.to_string().contains("made by another program"), "{error}");
@@ -75,7 +83,8 @@ async fn the_database_is_durable_checked_and_concurrent() {
         [("PRAGMA journal_mode", "wal"), ("PRAGMA synchronous", "2"), ("PRAGMA foreign_keys", "1")];
     for (pragma, value) in expected {
         let mut rows = bench.sink.database.fetch("reading a setting", Query::new(pragma)).await.unwrap();
-        let found = if value == "wal" { rows[0].text().unwrap() } else { rows[0].integer().unwrap().to_string() };
+        let found =
+            if value == "wal" { rows[0].text().unwrap() } else { rows[0].integer().unwrap().to_string() };
         assert_eq!(found, value, "{pragma}");
     }
     let orphan = "INSERT INTO ledger_entries VALUES (99, 1, 'a', 'usd', '1', '1', 1)";
@@ -85,5 +94,4 @@ async fn the_database_is_durable_checked_and_concurrent() {
         Err(error) => error,
     };
     assert!(!failed.may_be_retried());
-    let _ = records::merchant(1);
 }

@@ -1,0 +1,256 @@
+//! `streambook bench log / pipeline / http`: reproducible measurements. Results go to standard output, what is being done
+//! to standard error.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use crate::{
+    bench::{
+        Directory, Latency,
+        http::{HttpBench, HttpReport},
+        log::{LogBench, LogReport, Speed},
+        pipeline::{ChainPace, Level, Measured, PipelineBench, PipelineReport, SqlChoice},
+    },
+    config::{LogFormat, LoggingConfig},
+    output,
+    system::{install_logging, install_metrics},
+};
+
+/// Measure.
+#[derive(Subcommand)]
+pub(crate) enum Bench {
+    /// The embedded log against plain sequential writes with the same syncs.
+    Log(Log),
+    /// Payments from the command to the committed row in SQL.
+    Pipeline(Pipeline),
+    /// POST /v1/payments at a steady rate.
+    Http(Http),
+}
+
+/// What every benchmark takes.
+#[derive(Args)]
+struct Common {
+    /// Measure in a new directory below this one, which is deleted afterwards; the system's temporary directory if not given.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `bench log`.
+#[derive(Args)]
+#[command(after_help = "Example:\n  streambook bench log --records 2000000 --batch 1000")]
+pub(crate) struct Log {
+    #[command(flatten)]
+    common: Common,
+    /// Records of each round.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    records: u64,
+    /// Bytes of a record, key and value together.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    bytes: u32,
+    /// Partitions, each with its own writer.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    partitions: u16,
+    /// Records that a writer appends before it waits for the sync.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    batch: u64,
+    /// Rounds; the figure is the median one.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: u16,
+}
+
+/// Arguments of `bench pipeline`.
+#[derive(Args)]
+#[command(after_help = "Example:\n  streambook bench pipeline --payments 50000 --open 10000,1000000 --json")]
+pub(crate) struct Pipeline {
+    #[command(flatten)]
+    common: Common,
+    /// Payments of each throughput measurement.
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    payments: u64,
+    /// Merchants, spread over the partitions.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    merchants: u32,
+    /// Open payments to measure with; several numbers measure one after the other.
+    #[arg(long, value_delimiter = ',', default_value = "10000")]
+    open: Vec<u64>,
+    /// Payments a second while latency is measured; half of the throughput if not given.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    rate: Option<u64>,
+    /// How long latency is measured; 0 leaves it out.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    latency_seconds: u64,
+    /// Where results go.
+    #[arg(long, value_enum, default_value = "sqlite")]
+    sql: SqlChoice,
+    /// Payments under way at most.
+    #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    in_flight: u32,
+    /// Milliseconds between blocks.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    block_ms: u64,
+    /// Transfers of a block at most.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    block_transfers: u16,
+    /// Blocks until a transfer is confirmed, its own included.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    confirmations: u32,
+    /// The chain says that blocks so far below its head are final; 0 for a chain that never says so.
+    #[arg(long, default_value_t = 32, value_name = "BLOCKS")]
+    finalized_after: u64,
+}
+
+/// Arguments of `bench http`.
+#[derive(Args)]
+#[command(after_help = "Example:\n  streambook bench http --rate 100 --seconds 30")]
+pub(crate) struct Http {
+    #[command(flatten)]
+    common: Common,
+    /// Payments a second.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    rate: u64,
+    /// For so long.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: u64,
+}
+
+impl Bench {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        install_logging(&LoggingConfig { format: LogFormat::Text, level: "warn".into() })?;
+        match self {
+            Self::Log(command) => command.run().await?,
+            Self::Pipeline(command) => command.run().await?,
+            Self::Http(command) => command.run().await?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Common {
+    fn print<R: Serialize>(&self, report: &R, table: impl FnOnce(&R)) -> anyhow::Result<()> {
+        if self.json {
+            return output::json(report);
+        }
+        table(report);
+        Ok(())
+    }
+}
+
+impl Log {
+    async fn run(self) -> anyhow::Result<()> {
+        let bench = LogBench {
+            records: self.records,
+            bytes: self.bytes,
+            partitions: self.partitions,
+            batch: self.batch,
+            rounds: usize::from(self.rounds),
+        };
+        let directory = Directory::below(self.common.data.as_ref())?;
+        let report = bench.run(&directory, |what| output::note(what)).await?;
+        self.common.print(&report, log_table)
+    }
+}
+
+impl Pipeline {
+    async fn run(mut self) -> anyhow::Result<()> {
+        self.open.sort_unstable();
+        let bench = PipelineBench {
+            payments: self.payments,
+            merchants: self.merchants,
+            open: self.open,
+            rate: self.rate,
+            latency_seconds: self.latency_seconds,
+            sql: self.sql,
+            in_flight: self.in_flight,
+            chain: ChainPace {
+                block_ms: self.block_ms,
+                block_transfers: usize::from(self.block_transfers),
+                confirmations: self.confirmations,
+                finalized_after: self.finalized_after,
+            },
+        };
+        let directory = Directory::below(self.common.data.as_ref())?;
+        let report = bench.run(&directory, |what| output::note(what)).await?;
+        self.common.print(&report, pipeline_table)
+    }
+}
+
+impl Http {
+    async fn run(self) -> anyhow::Result<()> {
+        let directory = Directory::below(self.common.data.as_ref())?;
+        let bench = HttpBench { rate: self.rate, seconds: self.seconds };
+        let report = bench.run(&directory, install_metrics()?, |what| output::note(what)).await?;
+        self.common.print(&report, http_table)
+    }
+}
+
+fn log_table(report: &LogReport) {
+    let speed = |name: &str, speed: &Speed| {
+        let figures = [speed.records_per_second, speed.megabytes_per_second, speed.seconds];
+        [vec![name.to_owned()], figures.iter().map(ToString::to_string).collect()].concat()
+    };
+    let mut rows = Vec::new();
+    for (number, round) in (1..).zip(&report.rounds) {
+        rows.push(speed(&format!("append, synced ({number})"), &round.append));
+        rows.push(speed(&format!("plain file ({number}), {} syncs", round.syncs), &round.plain));
+    }
+    rows.push(speed("read after opening", &report.read_first));
+    rows.push(speed("read again", &report.read_again));
+    output::table(&["", "records/s", "MB/s", "seconds"], rows);
+    output::line(format!("append by plain file     {} (median; the goal is 0.5)", report.median.ratio));
+    output::line(format!("written by record bytes  {}", report.written_by_logical));
+    output::line(format!("on disk by record bytes  {}", report.disk_by_logical));
+    output::line(format!("open                     {} s", report.open_seconds));
+    output::line(format!("memory                   {} MiB, {} at most", report.resident_mib, report.peak_resident_mib));
+}
+
+fn pipeline_table(report: &PipelineReport) {
+    let mut rows = Vec::new();
+    for level in &report.levels {
+        let Level { open, throughput, latency, .. } = level;
+        rows.push(measured_row(*open, throughput));
+        rows.extend(latency.iter().map(|latency| measured_row(*open, latency)));
+    }
+    let header = ["open", "pace", "payments/s", "block to row, ms", "create to reply, ms", "CPU µs", "syncs/s", "disk B"];
+    output::table(&header, rows);
+    let topics = report.levels.iter().flat_map(|level| &level.throughput.records_per_second);
+    let topics = topics.map(|(topic, rate)| vec![topic.clone(), rate.to_string()]);
+    output::table(&["topic", "records/s"], topics.take(report.levels.len().min(1) * 12));
+    output::line(format!("{} payments, all in SQL; memory {} MiB at most", report.payments, report.peak_resident_mib));
+}
+
+fn measured_row(open: u64, measured: &Measured) -> Vec<String> {
+    vec![
+        open.to_string(),
+        measured.rate.map_or("as fast as it goes".to_owned(), |rate| format!("{rate}/s")),
+        measured.payments_per_second.to_string(),
+        latency_text(&measured.block_to_row),
+        latency_text(&measured.create_to_reply),
+        measured.cpu_micros_each.to_string(),
+        measured.syncs_per_second.to_string(),
+        measured.disk_bytes_each.to_string(),
+    ]
+}
+
+fn http_table(report: &HttpReport) {
+    output::table(
+        &["payments", "asked/s", "done/s", "latency, ms", "syncs/s", "CPU s"],
+        [vec![
+            report.payments.to_string(),
+            report.rate.to_string(),
+            report.payments_per_second.to_string(),
+            latency_text(&report.create),
+            report.syncs_per_second.to_string(),
+            report.cpu_seconds.to_string(),
+        ]],
+    );
+    output::line(format!("p99 {} ms (the goal at 100 a second is below 100)", report.create.p99_ms));
+}
+
+fn latency_text(latency: &Latency) -> String {
+    format!("p50 {}, p99 {}, max {}", latency.p50_ms, latency.p99_ms, latency.max_ms)
+}

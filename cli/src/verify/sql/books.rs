@@ -1,0 +1,230 @@
+//! A book's rows while it is replayed: its transactions, entries and events are compared in batches, by position; what
+//! only has a last state goes into indexes on disk, for [`ends`](super::ends).
+
+use std::collections::BTreeMap;
+
+use streambook_model::{
+    asset::AssetId,
+    id::PaymentId,
+    meta::Source,
+    money::Amount,
+    position::{Offset, Partition},
+    records::{
+        ledger::{AccountId, LedgerTransaction},
+        payment::PaymentEvent,
+    },
+    topics::{self, TopicDef},
+};
+
+use super::{
+    OFFSETS, Sql, at_position, base,
+    cell::{Cell, Row},
+    ends::Ends,
+    expected,
+    table::{BALANCES, ENTRIES, EVENTS, PAYMENTS, REFUNDS, TRANSACTIONS, Table},
+};
+use crate::verify::{
+    replay::Shared,
+    report::{Difference, Halt, VerifyFailure},
+};
+
+/// Records compared at once.
+const BATCH: usize = 1_000;
+
+/// The rows of one partition's book.
+pub(crate) struct BookRows<'a> {
+    sql: &'a Sql,
+    shared: &'a Shared,
+    partition: Partition,
+    ledger: Taken,
+    events: Taken,
+    transactions: Vec<(i64, LedgerTransaction)>,
+    payment_events: Vec<(i64, PaymentEvent)>,
+    balances: BTreeMap<(AccountId, AssetId), (Amount, u64)>,
+    payments: Ends,
+    refunds: Ends,
+    rows: u64,
+}
+
+/// How far a topic's partition is compared.
+struct Taken {
+    topic: TopicDef,
+    /// The sink's next offset: nothing from here on is in SQL.
+    until: u64,
+    /// Records seen, those beyond `until` included.
+    seen: u64,
+    last: Option<Source>,
+}
+
+impl Taken {
+    fn new(sql: &Sql, topic: TopicDef, partition: Partition) -> Self {
+        Self { topic, until: sql.next(topic, partition), seen: 0, last: None }
+    }
+
+    /// Whether a record is in SQL.
+    fn takes(&mut self, offset: Offset, source: Option<&Source>) -> bool {
+        self.seen = offset.0 + 1;
+        let takes = offset.0 < self.until;
+        if takes && self.seen == self.until {
+            self.last = source.cloned();
+        }
+        takes
+    }
+}
+
+impl<'a> BookRows<'a> {
+    /// No rows yet.
+    pub(crate) fn new(sql: &'a Sql, shared: &'a Shared, partition: Partition) -> Result<Self, Halt> {
+        Ok(Self {
+            sql,
+            shared,
+            partition,
+            ledger: Taken::new(sql, topics::LEDGER_TRANSACTIONS, partition),
+            events: Taken::new(sql, topics::PAYMENTS_EVENTS, partition),
+            transactions: Vec::new(),
+            payment_events: Vec::new(),
+            balances: BTreeMap::new(),
+            payments: Ends::open(&shared.scratch, &PAYMENTS)?,
+            refunds: Ends::open(&shared.scratch, &REFUNDS)?,
+            rows: 0,
+        })
+    }
+
+    /// Takes a transaction.
+    pub(crate) fn transaction(&mut self, offset: Offset, it: LedgerTransaction) -> Result<(), Halt> {
+        if !self.ledger.takes(offset, it.meta.source.as_ref()) {
+            return Ok(());
+        }
+        for entry in &it.entries {
+            let account = (entry.account.clone(), entry.asset.clone());
+            self.balances.insert(account, (entry.balance, entry.version));
+        }
+        self.transactions.push((self.position(offset), it));
+        if self.transactions.len() < BATCH { Ok(()) } else { self.compare_transactions() }
+    }
+
+    /// Takes a payment's event.
+    pub(crate) fn event(&mut self, offset: Offset, event: &PaymentEvent) -> Result<(), Halt> {
+        if !self.events.takes(offset, event.meta.source.as_ref()) {
+            return Ok(());
+        }
+        self.payment_events.push((self.position(offset), event.clone()));
+        if self.payment_events.len() < BATCH { Ok(()) } else { self.compare_events() }
+    }
+
+    fn position(&self, offset: Offset) -> i64 {
+        base(self.partition).saturating_add(i64::try_from(offset.0).unwrap_or(OFFSETS))
+    }
+
+    fn compare_transactions(&mut self) -> Result<(), Halt> {
+        let batch = std::mem::take(&mut self.transactions);
+        let rows = batch.iter().map(|(position, it)| expected::transaction(*position, it)).collect();
+        self.compare(&TRANSACTIONS, topics::LEDGER_TRANSACTIONS, rows)?;
+        let lines = |(position, it): &(i64, LedgerTransaction)| {
+            let lines =
+                (1_i64..).zip(&it.entries).map(|(line, entry)| expected::entry(*position, line, entry));
+            lines.collect::<Vec<_>>()
+        };
+        self.compare(&ENTRIES, topics::LEDGER_TRANSACTIONS, batch.iter().flat_map(lines).collect())
+    }
+
+    fn compare_events(&mut self) -> Result<(), Halt> {
+        let batch = std::mem::take(&mut self.payment_events);
+        let rows = batch.iter().map(|(position, event)| expected::event(*position, event)).collect();
+        self.compare(&EVENTS, topics::PAYMENTS_EVENTS, rows)?;
+        let mut last: BTreeMap<PaymentId, (i64, &PaymentEvent)> = BTreeMap::new();
+        for (position, event) in &batch {
+            last.insert(event.payment.id, (*position, event));
+            if let Some(refund) = &event.refund {
+                self.refunds.put_whole(&expected::refund(*position, refund))?;
+            }
+        }
+        for (position, event) in last.into_values() {
+            self.payments.put_digest(position, &expected::payment(&event.payment))?;
+        }
+        Ok(())
+    }
+
+    /// Compares a run of rows with what SQL has between the first and the last position.
+    fn compare(&mut self, table: &'static Table, topic: TopicDef, rows: Vec<Row>) -> Result<(), Halt> {
+        let position = |row: Option<&Row>| match row.and_then(|row| row.first()) {
+            Some(Cell::Integer(position)) => Some(*position),
+            _ => None,
+        };
+        let (Some(from), Some(to)) = (position(rows.first()), position(rows.last())) else { return Ok(()) };
+        let found = self.fetch(table, from, to.saturating_add(1), i64::MAX)?;
+        self.rows += rows.len() as u64;
+        match table.first_difference(&rows, &found) {
+            None => Ok(()),
+            Some((difference, key)) => {
+                let at = position(Some(&key)).unwrap_or(from);
+                Err(at_position(difference, topic, at).into())
+            }
+        }
+    }
+
+    fn fetch(
+        &self,
+        table: &'static Table,
+        from: i64,
+        to: i64,
+        limit: i64,
+    ) -> Result<Vec<Row>, VerifyFailure> {
+        let keys = table.key_columns();
+        let sql =
+            format!("{} WHERE position >= $1 AND position < $2 ORDER BY {keys} LIMIT $3", table.select());
+        let arguments = [Cell::Integer(from), Cell::Integer(to), Cell::Integer(limit)];
+        self.shared.runtime.block_on(self.sql.rows(table.name, sql, &arguments))
+    }
+
+    /// Compares what is left, and that SQL has nothing beyond; gives the number of rows compared.
+    pub(crate) fn finish(mut self) -> Result<u64, Halt> {
+        self.compare_transactions()?;
+        self.compare_events()?;
+        self.not_ahead(&self.ledger)?;
+        self.not_ahead(&self.events)?;
+        self.nothing_beyond(&TRANSACTIONS, &self.ledger)?;
+        self.nothing_beyond(&ENTRIES, &self.ledger)?;
+        self.nothing_beyond(&EVENTS, &self.events)?;
+        self.keep_ends()?;
+        Ok(self.rows)
+    }
+
+    /// The sink's position is one that it can have come to.
+    fn not_ahead(&self, taken: &Taken) -> Result<(), Halt> {
+        if taken.until <= taken.seen {
+            return Ok(());
+        }
+        let what =
+            format!("the position of SQL in {}/{} is past the records", taken.topic.name, self.partition);
+        let expected = format!("at most {}", taken.seen);
+        let at = self.position(Offset(taken.seen));
+        Err(at_position(Difference::new(what, expected, taken.until.to_string()), taken.topic, at).into())
+    }
+
+    fn nothing_beyond(&self, table: &'static Table, taken: &Taken) -> Result<(), Halt> {
+        let (from, to) = (self.position(Offset(taken.until)), base(self.partition).saturating_add(OFFSETS));
+        match self.fetch(table, from, to, 1)?.first() {
+            None => Ok(()),
+            Some(row) => Err(at_position(table.extra(row).0, taken.topic, from).into()),
+        }
+    }
+
+    fn keep_ends(&mut self) -> Result<(), VerifyFailure> {
+        let mut balances = Ends::open(&self.shared.scratch, &BALANCES)?;
+        for ((account, asset), (balance, version)) in &self.balances {
+            balances.put_whole(&expected::balance(account, asset, *balance, *version))?;
+        }
+        balances.flush()?;
+        self.payments.flush()?;
+        self.refunds.flush()?;
+        let row = |taken: &Taken| {
+            let source = taken.last.as_ref()?;
+            let partition = Cell::Integer(self.partition.0.into());
+            let (task, chain) = (Cell::text(&source.task), Cell::text(source.chain));
+            Some(vec![Cell::text(taken.topic.name), partition, task, Cell::unsigned(source.seq), chain])
+        };
+        self.sql.sources.lock().extend([&self.ledger, &self.events].into_iter().filter_map(row));
+        Ok(())
+    }
+}

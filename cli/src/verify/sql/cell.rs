@@ -1,0 +1,71 @@
+//! One value of a row, by what it is rather than by what its column was declared as.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sqlx::{Row as _, TypeInfo, ValueRef, sqlite::SqliteRow};
+
+/// A value of a column. Values of one kind are ordered as SQLite orders them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Cell {
+    /// Absent.
+    Null,
+    /// A whole number.
+    Integer(i64),
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Bytes(Vec<u8>),
+}
+
+/// The values of a row, in the order of its table's columns.
+pub(crate) type Row = Vec<Cell>;
+
+impl Cell {
+    /// A value's text form.
+    pub(crate) fn text(value: impl ToString) -> Self {
+        Self::Text(value.to_string())
+    }
+
+    /// Text or nothing.
+    pub(crate) fn maybe(value: Option<impl ToString>) -> Self {
+        value.map_or(Self::Null, Self::text)
+    }
+
+    /// An unsigned number. One beyond 63 bits is shown as text, which no such column holds.
+    pub(crate) fn unsigned(value: u64) -> Self {
+        i64::try_from(value).map_or_else(|_| Self::text(value), Self::Integer)
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Integer(value) => value.fmt(f),
+            Self::Text(value) => write!(f, "`{value}`"),
+            Self::Bytes(value) => f.write_str(&hex::encode(value)),
+        }
+    }
+}
+
+/// Reads a row's values.
+pub(crate) fn read(row: &SqliteRow) -> Result<Row, sqlx::Error> {
+    (0..row.len()).map(|column| read_cell(row, column)).collect()
+}
+
+fn read_cell(row: &SqliteRow, column: usize) -> Result<Cell, sqlx::Error> {
+    let raw = row.try_get_raw(column)?;
+    if raw.is_null() {
+        return Ok(Cell::Null);
+    }
+    match raw.type_info().name() {
+        "INTEGER" => row.try_get_unchecked(column).map(Cell::Integer),
+        "TEXT" => row.try_get_unchecked(column).map(Cell::Text),
+        // A floating-point number is nothing this sink writes; its bytes differ from whatever is expected.
+        "REAL" => {
+            row.try_get_unchecked::<f64, _>(column).map(|value| Cell::Bytes(value.to_be_bytes().to_vec()))
+        }
+        _ => row.try_get_unchecked(column).map(Cell::Bytes),
+    }
+}

@@ -1,0 +1,69 @@
+//! `verify` on real directories: real processors on the real log, the real SQL sink; healthy ones, and ones that somebody
+//! has tampered with.
+
+mod log;
+mod sql;
+mod world;
+
+use super::{
+    progress::Silent,
+    report::{Difference, Outcome, Report},
+};
+
+use self::world::World;
+
+/// Verifies a directory.
+async fn verified(world: &World) -> Report {
+    let (log, database) = (world.open(), world.database());
+    super::verify(log, &world::processors(), Some(&database), &mut Silent).await.unwrap()
+}
+
+/// The first difference, which must be there, and the exit code for it.
+async fn difference(world: &World) -> Difference {
+    let report = verified(world).await;
+    assert_eq!(report.outcome(), Outcome::Differs, "{report:#?}");
+    assert_eq!(report.outcome().exit_code(), 1);
+    report.first_difference.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_healthy_directory_is_right_and_everything_in_it_was_checked() {
+    let world = World::new().await;
+    let report = verified(&world).await;
+    assert_eq!(report.outcome(), Outcome::Ok, "{report:#?}");
+    assert_eq!(report.outcome().exit_code(), 0);
+    let counts = report.counts;
+    assert_eq!(
+        (counts.tasks, counts.payments, counts.books),
+        (49, world::PAYMENTS, world::MERCHANTS),
+        "{counts:?}"
+    );
+    // Each charge is received and applied, one in five has Stripe's fee, one in four is refunded in part.
+    assert!(
+        counts.transactions >= 2 * world::PAYMENTS && counts.entries >= 2 * counts.transactions,
+        "{counts:?}"
+    );
+    let least = counts.transactions + counts.entries + 2 * counts.payments;
+    assert!(
+        counts.sql_rows > least && counts.outputs > counts.payments && counts.state_keys > 0,
+        "{counts:?}"
+    );
+    assert!(counts.records > counts.replayed && counts.lineage_chains > 49, "{counts:?}");
+    assert!(report.notes.is_empty() && report.unverified.is_empty(), "{report:#?}");
+    assert!(super::present::text(&report).lines().last().unwrap().starts_with("verify: ok ("));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_look_at_the_same_directory_says_the_same() {
+    let world = World::new().await;
+    let (first, second) = (verified(&world).await, verified(&world).await);
+    assert_eq!(first.counts, second.counts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_in_use_is_no_difference() {
+    let world = World::new().await;
+    let _other = world.open();
+    let error = world.try_open().err().unwrap();
+    assert!(super::report::damage(&error).is_none() && error.to_string().contains("in use"), "{error}");
+}

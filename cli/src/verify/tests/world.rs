@@ -1,0 +1,370 @@
+//! A directory as a running Streambook leaves it: merchants, payments by card, Stripe's fees, refunds, a webhook endpoint;
+//! all taken by the real tasks and carried to SQLite by the real sink.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, sqlite::SqliteConnectOptions};
+use streambook_log::{
+    Log, LogError, ReadLimit, Retention, TopicSpec, Visibility,
+    embedded::{EmbeddedLog, EmbeddedOptions},
+};
+use streambook_model::{
+    asset::Asset,
+    id::{EndpointId, MerchantId, PaymentId, RefundId, RequestId},
+    message::Message,
+    meta::Meta,
+    money::Amount,
+    position::{Offset, Partition, TopicPartition},
+    records::{
+        book::{Caller, CreatePayment, CreateRefund, ReplyTo},
+        payment::PaymentMethod,
+        registry::{Administrator, Endpoint, Merchant, PutEndpoint, PutMerchant, PutSettings},
+        settings::{FeeSchedule, Settings},
+        stripe::{CardFact, CardFactKind},
+    },
+    time::Timestamp,
+    topics,
+};
+use streambook_processors::{
+    book::{BookProcessor, ledger::BUILTIN_POSTINGS},
+    dedup::Dedup,
+    registry::Registry,
+    reorg::Reorg,
+};
+use streambook_runtime::{
+    clock,
+    health::Health,
+    processor::Processor,
+    publisher::Publisher,
+    runner::{Runner, supervise},
+    sink_runner::SinkRunner,
+    store::TaskStore,
+};
+use streambook_sinks::sql::{SqlConfig, SqlSink};
+use tokio_util::sync::CancellationToken;
+
+pub(super) const MERCHANTS: u64 = 5;
+pub(super) const PAYMENTS: u64 = 40;
+const NOW: i64 = 1_700_000_000_000;
+
+/// A data directory that nobody has open.
+pub(super) struct World {
+    directory: tempfile::TempDir,
+}
+
+pub(super) fn processors() -> Vec<Arc<dyn Processor>> {
+    vec![Arc::new(Registry), Arc::new(Reorg), Arc::new(Dedup), Arc::new(BookProcessor)]
+}
+
+pub(super) fn merchant(number: u64) -> MerchantId {
+    MerchantId::derive(&[b"merchant", &(number % MERCHANTS).to_be_bytes()])
+}
+
+fn payment(number: u64) -> PaymentId {
+    PaymentId::derive(&[&number.to_be_bytes()])
+}
+
+fn meta(id: impl ToString) -> Meta {
+    let now = Timestamp::from_millis(NOW);
+    Meta { source: None, id: id.to_string(), occurred_at: now, recorded_at: now, cause: None, trace: None }
+}
+
+impl World {
+    /// A world in which everything has happened and come to rest.
+    pub(super) async fn new() -> Self {
+        let world = Self::without_sql(PAYMENTS).await;
+        world.fill_sql().await;
+        world
+    }
+
+    /// The same before the SQL sink has run.
+    pub(super) async fn without_sql(payments: u64) -> Self {
+        let world = Self { directory: tempfile::tempdir().unwrap() };
+        let log = world.open();
+        for def in topics::ALL {
+            let spec =
+                TopicSpec { name: def.topic(), partitions: def.partitions, retention: Retention::Forever };
+            log.ensure_topic(&spec).await.unwrap();
+        }
+        let running = Running::start(&log);
+        administer(&log).await;
+        running.rest(&log).await;
+        trade(&log, payments).await;
+        running.rest(&log).await;
+        running.stop().await;
+        world
+    }
+
+    /// More payments, taken by the tasks and not by the SQL sink; those with known numbers are answered and book nothing.
+    pub(super) async fn trade_on(&self, payments: u64) {
+        let log = self.open();
+        let running = Running::start(&log);
+        trade(&log, payments).await;
+        running.rest(&log).await;
+        running.stop().await;
+    }
+
+    pub(super) fn try_open(&self) -> Result<Arc<EmbeddedLog>, LogError> {
+        EmbeddedLog::open(EmbeddedOptions::new(self.directory.path().join("log")))
+    }
+
+    pub(super) fn open(&self) -> Arc<EmbeddedLog> {
+        self.try_open().unwrap()
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+
+    pub(super) fn database(&self) -> PathBuf {
+        self.directory.path().join("books.db")
+    }
+
+    /// Runs the real sink until it has taken everything.
+    pub(super) async fn fill_sql(&self) {
+        let log = self.open();
+        let sink = SqlSink::open(&SqlConfig::at(&self.database())).await.unwrap();
+        let stop = CancellationToken::new();
+        let limit = ReadLimit { records: 5_000, bytes: 8 << 20 };
+        let fed =
+            SinkRunner::new(Arc::<EmbeddedLog>::clone(&log), sink, limit, clock::system(), Health::default());
+        let sink = tokio::spawn(fed.run(stop.clone()));
+        let mut wanted = 0;
+        for topic in [topics::LEDGER_TRANSACTIONS, topics::PAYMENTS_EVENTS, topics::REGISTRY_EVENTS] {
+            for number in 0..topic.partitions {
+                let at = TopicPartition::new(topic.topic(), Partition(number));
+                wanted += log.bounds(&at, Visibility::Written).await.unwrap().records();
+            }
+        }
+        let taken = "SELECT coalesce(sum(next_offset), 0) FROM sink_offsets \
+                     WHERE topic IN ('ledger.transactions', 'payments.events', 'registry.events')";
+        while self.number(taken).await != i64::try_from(wanted).unwrap() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        stop.cancel();
+        sink.await.unwrap();
+    }
+
+    fn options(&self) -> SqliteConnectOptions {
+        SqliteConnectOptions::new().filename(self.database()).busy_timeout(Duration::from_secs(10))
+    }
+
+    /// Changes the database as somebody with the file in their hands can.
+    pub(super) async fn tamper(&self, sql: &str) {
+        let mut connection = self.options().foreign_keys(false).connect().await.unwrap();
+        for table in ["ledger_entries", "ledger_transactions", "payment_events"] {
+            for action in ["update", "delete"] {
+                let trigger = format!("DROP TRIGGER IF EXISTS {table}_no_{action}");
+                sqlx::query(AssertSqlSafe(trigger)).execute(&mut connection).await.unwrap();
+            }
+        }
+        let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
+        assert!(done.rows_affected() > 0, "{sql} changed nothing");
+        connection.close().await.unwrap();
+    }
+
+    pub(super) async fn number(&self, sql: &str) -> i64 {
+        let mut connection = self.options().connect().await.unwrap();
+        let number =
+            sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        number
+    }
+}
+
+/// All tasks, running.
+struct Running {
+    stop: CancellationToken,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    health: Health,
+}
+
+impl Running {
+    fn start(log: &Arc<EmbeddedLog>) -> Self {
+        let (stop, health) = (CancellationToken::new(), Health::default());
+        let mut tasks = Vec::new();
+        for processor in processors() {
+            for number in 0..processor.inbox().partitions {
+                let processor = Arc::clone(&processor);
+                let at = Partition(number);
+                let runner = Runner::new(Arc::clone(log), processor, at, Arc::new(now), health.clone());
+                tasks.push(tokio::spawn(supervise(runner, stop.clone())));
+            }
+        }
+        Self { stop, tasks, health }
+    }
+
+    /// Waits until every task has taken its whole inbox, in two looks of which the second sees no new records.
+    async fn rest(&self, log: &Arc<EmbeddedLog>) {
+        let mut before = None;
+        loop {
+            assert_eq!(self.health.stopped(), []);
+            let now = at_rest(log);
+            if now.is_some() && now == before {
+                return;
+            }
+            before = now;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_millis(NOW)
+}
+
+/// How many records all inboxes have, if they are all taken.
+fn at_rest(log: &Arc<EmbeddedLog>) -> Option<u64> {
+    let mut records = 0;
+    for processor in processors() {
+        for number in 0..processor.inbox().partitions {
+            let at = TopicPartition::new(processor.inbox().topic(), Partition(number));
+            let store = TaskStore::open(Arc::clone(log), processor.name(), at.partition).unwrap();
+            let end = log.written_end(&at).unwrap();
+            if store.next_offset().unwrap() != end {
+                return None;
+            }
+            records += end.0;
+        }
+    }
+    Some(records)
+}
+
+async fn administer(log: &Arc<EmbeddedLog>) {
+    let publisher = Publisher::new(Arc::<EmbeddedLog>::clone(log));
+    let settings = Settings {
+        version: 0,
+        assets: vec![Asset { id: "usd".parse().unwrap(), scale: 2, contract: None }],
+        chains: Vec::new(),
+        fee: FeeSchedule { parts_per_million: 5_000 },
+        xpub: None,
+        postings: BUILTIN_POSTINGS.to_owned(),
+    };
+    let administrator = Administrator { key: None, reply: None, idempotency: None };
+    let mut commands = vec![Message::from(PutSettings { meta: meta("settings"), settings })];
+    for number in 0..MERCHANTS {
+        let id = merchant(number);
+        let created_at = Timestamp::from_millis(NOW);
+        let shop = Merchant { id, name: "Shop".into(), settlement: "custodial".into(), created_at };
+        let administrator = administrator.clone();
+        commands.push(
+            PutMerchant { meta: meta(format!("merchant-{number}")), administrator, merchant: shop }.into(),
+        );
+    }
+    let endpoint = Endpoint {
+        id: EndpointId::derive(&[b"endpoint"]),
+        merchant: merchant(0),
+        livemode: true,
+        url: "https://example.com/hook".into(),
+        events: vec!["*".into()],
+        secrets: Vec::new(),
+        disabled: None,
+        created_at: Timestamp::from_millis(NOW),
+        deleted_at: None,
+    };
+    commands.push(PutEndpoint { meta: meta("endpoint"), administrator, endpoint }.into());
+    publisher.publish_all(topics::REGISTRY_INBOX, b"administration", &commands).await.unwrap();
+}
+
+/// Payments with what Stripe says of them, in the order in which a merchant's book hears of it.
+pub(super) async fn trade(log: &Arc<EmbeddedLog>, payments: u64) {
+    let publisher = Publisher::new(Arc::<EmbeddedLog>::clone(log));
+    for number in 0..payments {
+        let records = trades(number);
+        publisher
+            .publish_all(topics::BOOK_INBOX, merchant(number).to_string().as_bytes(), &records)
+            .await
+            .unwrap();
+    }
+}
+
+fn trades(number: u64) -> Vec<Message> {
+    let amount = Amount::new(i128::from(1_000 + number * 7)).unwrap();
+    let mut records = vec![create(number, amount), fact(number, CardFactKind::Succeeded, amount)];
+    if number.is_multiple_of(5) {
+        records.push(fact(number, CardFactKind::FeeKnown, Amount::new(59).unwrap()));
+    }
+    if number.is_multiple_of(4) {
+        records.push(refund(number));
+    }
+    records
+}
+
+fn caller(number: u64) -> Caller {
+    let reply = ReplyTo { partition: 3, request: RequestId::derive(&[&number.to_be_bytes()]) };
+    Caller { merchant: merchant(number), livemode: true, reply, idempotency: None }
+}
+
+fn create(number: u64, amount: Amount) -> Message {
+    let command = CreatePayment {
+        meta: meta(format!("create-{number}")),
+        caller: caller(number),
+        payment: payment(number),
+        amount,
+        asset: "usd".parse().unwrap(),
+        method: PaymentMethod::Card,
+        reference_id: Some(format!("order-{number}")),
+        description: None,
+        metadata: empty(),
+        expires_in_seconds: 3_600,
+    };
+    command.into()
+}
+
+fn fact(number: u64, kind: CardFactKind, amount: Amount) -> Message {
+    let fact = CardFact {
+        meta: meta(format!("{kind:?}-{number}")),
+        kind,
+        merchant: merchant(number),
+        payment: payment(number),
+        livemode: true,
+        object: format!("obj_{number}"),
+        asset: "usd".parse().unwrap(),
+        amount,
+        reason: None,
+    };
+    fact.into()
+}
+
+fn refund(number: u64) -> Message {
+    let command = CreateRefund {
+        meta: meta(format!("refund-{number}")),
+        caller: caller(number),
+        refund: RefundId::derive(&[&number.to_be_bytes()]),
+        payment: payment(number),
+        amount: Some(Amount::new(100).unwrap()),
+        destination: None,
+        reference: Some(format!("re_{number}")),
+        reason: Some("asked for".into()),
+    };
+    command.into()
+}
+
+fn empty<T: DeserializeOwned>() -> T {
+    serde_json::from_value(json!({})).unwrap()
+}
+
+/// The records of a partition.
+pub(super) async fn records(log: &EmbeddedLog, at: &TopicPartition) -> Vec<streambook_log::Record> {
+    log.read(at, Offset(0), ReadLimit::default(), Visibility::Written).await.unwrap()
+}
+
+/// The first partition of a topic that has records, past partition 0 only if that is empty.
+pub(super) async fn busy(log: &EmbeddedLog, topic: topics::TopicDef) -> TopicPartition {
+    for number in 0..topic.partitions {
+        let at = TopicPartition::new(topic.topic(), Partition(number));
+        if !records(log, &at).await.is_empty() {
+            return at;
+        }
+    }
+    panic!("{} is empty", topic.name);
+}
