@@ -23,8 +23,14 @@ pub(crate) const PART: &str = "api/replies";
 /// The requests that wait for a reply; never more than a limit.
 #[derive(Debug, Clone)]
 pub(crate) struct Waiters {
-    waiting: Arc<Mutex<HashMap<RequestId, oneshot::Sender<CommandReply>>>>,
+    waiting: Arc<Mutex<Waiting>>,
     most: usize,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    senders: HashMap<RequestId, oneshot::Sender<CommandReply>>,
+    closed: bool,
 }
 
 /// One wait. Dropping it ends the wait.
@@ -45,16 +51,27 @@ impl Waiters {
     pub(crate) fn register(&self, request: RequestId) -> Result<Waiter, Problem> {
         let (sender, reply) = oneshot::channel();
         let mut waiting = self.waiting.lock();
-        if waiting.len() >= self.most {
+        if waiting.closed {
+            let detail = "answers to commands are not read any more, so nothing was done: watch /readyz";
+            return Err(Problem::unavailable("not_ready", detail));
+        }
+        if waiting.senders.len() >= self.most {
             let detail = "too many commands wait for their answers: try again";
             return Err(Problem::unavailable("overloaded", detail));
         }
-        waiting.insert(request, sender);
+        waiting.senders.insert(request, sender);
         Ok(Waiter { waiters: self.clone(), request, reply })
     }
 
+    /// Ends every wait and takes no more: nobody reads replies any longer. Those who waited are told where to look.
+    fn close(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.closed = true;
+        waiting.senders.clear();
+    }
+
     fn resolve(&self, reply: CommandReply) {
-        let waiter = self.waiting.lock().remove(&reply.request);
+        let waiter = self.waiting.lock().senders.remove(&reply.request);
         // Nobody waits any more for a reply that came after its time limit; the caller was told where to look.
         let Some(waiter) = waiter else {
             return tracing::debug!(request_id = %reply.request, "a late reply");
@@ -74,7 +91,7 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        self.waiters.waiting.lock().remove(&self.request);
+        self.waiters.waiting.lock().senders.remove(&self.request);
     }
 }
 
@@ -101,9 +118,10 @@ impl Replies {
     pub(crate) async fn run(mut self, health: Health, stop: CancellationToken) {
         health.report(PART, Condition::Running);
         let ended = tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => Ok(()),
             ended = self.read() => ended,
         };
+        self.waiters.close();
         if let Err(error) = ended {
             health.report(PART, Condition::Stopped { reason: chain_of(&error) });
         }

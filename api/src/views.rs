@@ -123,7 +123,6 @@ pub(crate) struct PaymentDoc {
     object: String,
     merchant: String,
     livemode: bool,
-    #[schema(inline)]
     status: StatusDoc,
     #[schema(inline)]
     method: MethodDoc,

@@ -123,3 +123,21 @@ async fn a_webhook_endpoint_shows_its_secret_once_and_can_be_changed_and_deleted
     assert_eq!(api.ask(Ask::new(Method::DELETE, &path).key(SHOP)).await.status, 204);
     assert_eq!(api.ask(Ask::get(&path).key(SHOP)).await.status, 404);
 }
+
+#[tokio::test]
+async fn when_replies_are_no_longer_read_waits_end_and_new_commands_are_refused() {
+    let api = Api::start().await;
+    api.silence();
+    let before = api.appended().await;
+    let ask = || api.ask(Ask::post("/v1/payments", PAYMENT).key(SHOP));
+    let stop = async {
+        while api.appended().await == before {
+            tokio::task::yield_now().await;
+        }
+        api.stop();
+    };
+    let (waiting, ()) = tokio::join!(ask(), stop);
+    assert_eq!(waiting.status, 202);
+    assert_eq!(ask().await.problem(), (503, "not_ready".to_owned(), String::new()));
+    assert_eq!(api.appended().await, before + 1);
+}

@@ -55,6 +55,7 @@ pub(super) struct Api {
     pub(super) shop: MerchantId,
     pub(super) state: ApiState,
     silent: Arc<AtomicBool>,
+    stopping: CancellationToken,
     _stop: DropGuard,
     _folder: TempDir,
 }
@@ -176,6 +177,7 @@ impl Api {
             shop,
             state,
             silent,
+            stopping: stop.clone(),
             _stop: stop.drop_guard(),
             _folder: folder,
         };
@@ -199,8 +201,17 @@ impl Api {
         self.silent.store(true, Ordering::SeqCst);
     }
 
+    /// Stops the tasks behind the handlers.
+    pub(super) fn stop(&self) {
+        self.stopping.cancel();
+    }
+
     pub(super) async fn ask(&self, ask: Ask) -> Answer {
-        let response = self.router.clone().oneshot(ask.request.body(ask.body).unwrap()).await.unwrap();
+        Self::ask_router(&self.router, ask).await
+    }
+
+    pub(super) async fn ask_router(router: &Router, ask: Ask) -> Answer {
+        let response = router.clone().oneshot(ask.request.body(ask.body).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, 1 << 22).await.unwrap();
         Answer {

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use axum::{Router, http::StatusCode, middleware::from_fn_with_state, routing::get};
 use serde_json::Value;
 use streambook_runtime::health::Condition;
 use tokio::{
@@ -9,8 +10,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
 
 use super::harness::{Api, Ask, PAYMENT, READER, SHOP};
+use crate::envelope;
 
 #[tokio::test]
 async fn a_key_beyond_its_burst_waits_and_others_do_not() {
@@ -136,4 +139,25 @@ async fn the_server_answers_on_a_socket_gives_slow_callers_up_and_stops() {
     stop.cancel();
     server.await.unwrap().unwrap();
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_panic_and_a_request_that_takes_too_long_are_problems() {
+    let api = Api::with(|config| {
+        (config.request_timeout_ms, config.reply_timeout_ms, config.read_wait_ms) = (100, 50, 10);
+    })
+    .await;
+    let boom = || async {
+        assert!(std::hint::black_box(false), "boom");
+        StatusCode::OK
+    };
+    let router = Router::new()
+        .route("/boom", get(boom))
+        .route("/never", get(std::future::pending::<StatusCode>))
+        .layer(CatchPanicLayer::custom(envelope::panicked))
+        .layer(from_fn_with_state(api.state.clone(), envelope::envelope));
+    for (path, status, code) in [("/boom", 500, "internal_error"), ("/never", 503, "request_timeout")] {
+        let answer = Api::ask_router(&router, Ask::get(path)).await;
+        assert_eq!(answer.problem(), (status, code.to_owned(), String::new()), "{}", answer.text);
+    }
 }

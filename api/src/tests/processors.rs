@@ -108,11 +108,11 @@ impl Processor {
             if let Some((known, payment)) = self.answered.get(&idempotency.key) {
                 let outcome = CommandOutcome::Replayed;
                 let replayed = CommandReply { outcome, payment: Some(payment.clone()), ..accepted(to) };
-                return if *known == hash {
-                    self.reply(to, replayed).await
-                } else {
-                    self.reject(&command.caller).await
-                };
+                match *known == hash {
+                    true => self.reply(to, replayed).await,
+                    false => self.reject(&command.caller).await,
+                }
+                return;
             }
             self.answered.insert(idempotency.key.clone(), (hash, payment(&command)));
         }

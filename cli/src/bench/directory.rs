@@ -13,7 +13,9 @@ impl Directory {
     pub(crate) fn below(parent: Option<&PathBuf>) -> anyhow::Result<Self> {
         let builder = |parent: &Path| tempfile::Builder::new().prefix("streambook-bench-").tempdir_in(parent);
         let made = match parent {
-            Some(parent) if !parent.is_dir() => bail!("--data {}: there is no such directory", parent.display()),
+            Some(parent) if !parent.is_dir() => {
+                bail!("--data {}: there is no such directory", parent.display())
+            }
             Some(parent) => builder(parent),
             None => builder(&std::env::temp_dir()),
         };
@@ -24,18 +26,13 @@ impl Directory {
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
-
-    /// Bytes of all files in it.
-    pub(crate) fn bytes(&self) -> u64 {
-        size_of(self.0.path())
-    }
 }
 
-/// Files that vanish meanwhile, as a store's do, count as nothing.
-pub(super) fn size_of(path: &Path) -> u64 {
+/// Bytes of all files below a directory. Files that vanish meanwhile, as a store's do, count as nothing.
+pub(super) fn bytes_below(path: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(path) else { return 0 };
     let size = |entry: std::fs::DirEntry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => size_of(&entry.path()),
+        Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
         Ok(metadata) => metadata.len(),
         Err(_) => 0,
     };

@@ -69,7 +69,10 @@ mod tests {
     #[test]
     fn percentiles_are_samples_and_not_below_their_share() {
         let latency = Latency::of((1..=200).rev().map(Duration::from_millis).collect());
-        assert_eq!((latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.max_ms), (100.0, 180.0, 198.0, 200.0));
+        assert_eq!(
+            (latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.max_ms),
+            (100.0, 180.0, 198.0, 200.0)
+        );
         assert_eq!(Latency::of(vec![Duration::from_millis(7)]).p99_ms, 7.0);
         assert_eq!(Latency::of(Vec::new()).max_ms, 0.0);
     }

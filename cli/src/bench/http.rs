@@ -93,7 +93,11 @@ impl HttpBench {
             tokio::time::sleep_until(due.into()).await;
             let caller = Arc::clone(caller);
             sent.spawn(async move { caller.create(number).await.map(|()| due.elapsed()) });
-            ensure!(sent.len() <= IN_FLIGHT_MOST, "{} requests wait: the server does not keep up", sent.len());
+            ensure!(
+                sent.len() <= IN_FLIGHT_MOST,
+                "{} requests wait: the server does not keep up",
+                sent.len()
+            );
             while let Some(answered) = sent.try_join_next() {
                 samples.push(answered??);
             }
@@ -127,7 +131,8 @@ impl Caller {
     }
 
     async fn create(&self, number: u64) -> anyhow::Result<()> {
-        let asked = json!({ "amount": "12.50", "asset": "usdc:31337", "reference_id": format!("ORDER_{number}") });
+        let asked =
+            json!({ "amount": "12.50", "asset": "usdc:31337", "reference_id": format!("ORDER_{number}") });
         self.post("payments", asked).await.map(drop)
     }
 

@@ -16,7 +16,8 @@ use std::{
 use anyhow::ensure;
 use serde::Serialize;
 use streambook_log::{
-    Log, NewRecord, Offset, Partition, ReadLimit, Retention, TopicName, TopicPartition, TopicSpec, Visibility,
+    Log, NewRecord, Offset, Partition, ReadLimit, Retention, TopicName, TopicPartition, TopicSpec,
+    Visibility,
     embedded::{EmbeddedLog, EmbeddedOptions},
 };
 use tokio::task::JoinSet;
@@ -151,7 +152,8 @@ impl LogBench {
 
     /// Appends everything; returns the time and the syncs it took.
     async fn append(&self, log: &Arc<EmbeddedLog>, name: &TopicName) -> anyhow::Result<(Duration, u64)> {
-        let spec = TopicSpec { name: name.clone(), partitions: self.partitions, retention: Retention::Forever };
+        let spec =
+            TopicSpec { name: name.clone(), partitions: self.partitions, retention: Retention::Forever };
         log.ensure_topic(&spec).await?;
         let groups: Arc<Vec<Vec<NewRecord>>> = Arc::new((0..8).map(|seed| self.group(seed)).collect());
         let (before, began) = (log.syncs().count, Instant::now());
@@ -195,7 +197,8 @@ impl LogBench {
 
     /// Writes the same bytes in one piece for each sync.
     fn plain(&self, path: &Path, syncs: u64) -> anyhow::Result<Duration> {
-        let group: Vec<u8> = (0..8).flat_map(|seed| self.group(seed)).flat_map(|record| record.value.to_vec()).collect();
+        let group: Vec<u8> =
+            (0..8).flat_map(|seed| self.group(seed)).flat_map(|record| record.value.to_vec()).collect();
         let total = self.logical_bytes();
         tokio::task::block_in_place(|| {
             let (mut file, began, mut done) = (File::create(path)?, Instant::now(), 0);

@@ -16,7 +16,8 @@ pub(super) fn cpu_by_thread() -> BTreeMap<String, Duration> {
     let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return by_name };
     for task in tasks.filter_map(Result::ok) {
         let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-        let name = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')).map_or("", |(name, _)| name);
+        let name =
+            stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')).map_or("", |(name, _)| name);
         let name = name.trim_end_matches(|end: char| end.is_ascii_digit() || "-#:".contains(end)).to_owned();
         *by_name.entry(name).or_default() += ticks(&stat);
     }

@@ -205,7 +205,10 @@ fn log_table(report: &LogReport) {
     output::line(format!("written by record bytes  {}", report.written_by_logical));
     output::line(format!("on disk by record bytes  {}", report.disk_by_logical));
     output::line(format!("open                     {} s", report.open_seconds));
-    output::line(format!("memory                   {} MiB, {} at most", report.resident_mib, report.peak_resident_mib));
+    output::line(format!(
+        "memory                   {} MiB, {} at most",
+        report.resident_mib, report.peak_resident_mib
+    ));
 }
 
 fn pipeline_table(report: &PipelineReport) {
@@ -215,12 +218,24 @@ fn pipeline_table(report: &PipelineReport) {
         rows.push(measured_row(*open, throughput));
         rows.extend(latency.iter().map(|latency| measured_row(*open, latency)));
     }
-    let header = ["open", "pace", "payments/s", "block to row, ms", "create to reply, ms", "CPU µs", "syncs/s", "disk B"];
+    let header = [
+        "open",
+        "pace",
+        "payments/s",
+        "block to row, ms",
+        "create to reply, ms",
+        "CPU µs",
+        "syncs/s",
+        "disk B",
+    ];
     output::table(&header, rows);
     let topics = report.levels.iter().flat_map(|level| &level.throughput.records_per_second);
     let topics = topics.map(|(topic, rate)| vec![topic.clone(), rate.to_string()]);
     output::table(&["topic", "records/s"], topics.take(report.levels.len().min(1) * 12));
-    output::line(format!("{} payments, all in SQL; memory {} MiB at most", report.payments, report.peak_resident_mib));
+    output::line(format!(
+        "{} payments, all in SQL; memory {} MiB at most",
+        report.payments, report.peak_resident_mib
+    ));
 }
 
 fn measured_row(open: u64, measured: &Measured) -> Vec<String> {

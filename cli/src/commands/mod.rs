@@ -3,6 +3,7 @@
 mod admin;
 mod bench;
 mod config;
+mod demo;
 mod schemas;
 mod topics;
 mod up;
@@ -12,6 +13,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 
+pub(crate) use self::up::told_to_stop;
 use crate::config::{Config, load};
 
 /// What to do.
@@ -19,6 +21,8 @@ use crate::config::{Config, load};
 pub(crate) enum Command {
     /// Run everything in one process, on the embedded log and SQLite.
     Up(up::Up),
+    /// Show money flowing on a local chain, and prove the books.
+    Demo(demo::Demo),
     /// Prove that the books are right: replay every inbox, compare every output and the SQL sink.
     Verify(verify::Verify),
     /// Look into the log.
@@ -49,6 +53,7 @@ impl Command {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Up(command) => command.run().await,
+            Self::Demo(command) => command.run().await,
             Self::Verify(command) => command.run().await,
             Self::Topics(command) => command.run().await,
             Self::Keys(command) => command.run().await,

@@ -17,7 +17,7 @@ use streambook_sinks::{sql::SqlConfig, webhooks::WebhooksConfig};
 
 pub(crate) use self::{
     default::DEFAULT_CONFIG,
-    load::{ConfigFailure, load},
+    load::load,
 };
 
 /// The whole configuration.

@@ -102,11 +102,6 @@ impl Payment {
     pub(super) fn address(&self) -> anyhow::Result<&str> {
         self.deposit_address.as_deref().with_context(|| format!("{} has no deposit address", self.id))
     }
-
-    /// The end of its id, which is enough to tell payments apart.
-    pub(super) fn short(&self) -> String {
-        short(&self.id)
-    }
 }
 
 /// The end of an id, behind its kind.

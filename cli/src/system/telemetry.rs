@@ -12,7 +12,8 @@ const SECONDS: [f64; 14] =
 
 /// Writes logs to standard error, so that results on standard output stay clean.
 pub(crate) fn install_logging(config: &LoggingConfig) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.level)
+    // The store's own notes are of no use to an operator unless asked for; what is asked for comes last and wins.
+    let filter = EnvFilter::try_new(format!("fjall=warn,lsm_tree=warn,{}", config.level))
         .with_context(|| format!("[logging] level: `{}` is not a level or filter", config.level))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.format {

@@ -8,7 +8,9 @@
 //! 3. What only has a last state in SQL is compared: payments, refunds, balances.
 //!
 //! Memory does not grow with the log, but for the accounts' balances: replayed states and indexes are in a temporary store.
-//! What could not be checked is named and nothing is claimed of it. The data directory is not changed.
+//! What could not be checked is named and nothing is claimed of it. Nothing is written to the log or to SQL.
+//!
+//! The exit code is [`Outcome::exit_code`], and 2 for a [`VerifyFailure`].
 
 mod books;
 mod flow;
@@ -25,14 +27,12 @@ mod states;
 mod tests;
 mod workers;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Instant};
 
-use streambook_log::{Log as _, Visibility, embedded::EmbeddedLog};
+use streambook_log::{
+    Log as _, Visibility,
+    embedded::{EmbeddedLog, EmbeddedOptions},
+};
 use streambook_model::{
     position::{Offset, Partition, TopicPartition},
     topics,
@@ -50,6 +50,28 @@ pub(crate) use self::{
     progress::{Progress, Silent, Stage},
     report::{Difference, Outcome, Report, VerifyFailure},
 };
+
+/// Opens the log of a directory and verifies it. Damage that keeps it from being opened is a difference.
+///
+/// # Errors
+/// [`VerifyFailure`] where nothing can be said, for example because another process has the directory open.
+pub(crate) async fn verify_directory(
+    options: EmbeddedOptions,
+    processors: &[Arc<dyn Processor>],
+    sql: Option<&Path>,
+    progress: &mut dyn Progress,
+) -> Result<Report, VerifyFailure> {
+    if !options.path.is_dir() {
+        return Err(VerifyFailure::NoLog(options.path));
+    }
+    match EmbeddedLog::open(options) {
+        Ok(log) => verify(log, processors, sql, progress).await,
+        Err(error) => match report::damage(&error) {
+            Some(difference) => Ok(Report::of(difference)),
+            None => Err(VerifyFailure::Open(error)),
+        },
+    }
+}
 
 /// Verifies a log, the tasks of these processors, and the SQL sink's SQLite file if there is one.
 ///
@@ -129,22 +151,28 @@ async fn read_log(
     for topic in topics::ALL.iter().filter(|def| topics.iter().all(|topic| topic.name != def.topic())) {
         report.unverified.push(format!("topic {} does not exist in this log", topic.name));
     }
-    let inboxes: BTreeSet<&str> = processors.iter().map(|processor| processor.inbox().name).collect();
+    let inboxes = processors.iter().map(|processor| processor.inbox().name).collect();
+    let tasks = tasks(processors).map(|(processor, at)| task_name(&**processor, at)).collect();
+    let known = records::Known { tasks, inboxes };
     for (at, bounds) in partitions.iter().filter(|(_, bounds)| bounds.first > Offset(0)) {
-        if !inboxes.contains(at.topic.as_str()) {
+        if !known.inboxes.contains(at.topic.as_str()) {
             report.notes.push(format!("{at}: the records before offset {} were trimmed", bounds.first));
         }
     }
-    let tasks: BTreeSet<String> =
-        tasks(processors).map(|(processor, at)| task_name(&**processor, at)).collect();
     let total = partitions.iter().map(|(_, bounds)| bounds.records()).sum();
     let shared = Arc::clone(log);
     let read = workers::run(partitions, (Stage::Log, total), progress, move |(at, bounds), turn| {
-        records::read(&shared, at, *bounds, &tasks, turn)
+        records::read(&shared, at, *bounds, &known, turn)
     });
     let (mut flows, mut first, mut ends) = (Flows::new(), Offsets::new(), Offsets::new());
     for read in read.await? {
         report.counts.records += read.bounds.records();
+        if read.undecodable > 0 {
+            report.notes.push(format!(
+                "{}: {} records cannot be decoded and are dead letters",
+                read.at, read.undecodable
+            ));
+        }
         first.insert(read.at.clone(), read.bounds.first);
         ends.insert(read.at.clone(), read.bounds.end);
         flows.extend(read.flows.into_iter().map(|(task, flow)| ((task, read.at.clone()), flow)));

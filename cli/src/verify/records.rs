@@ -36,12 +36,23 @@ pub(crate) const ONE_WRITER: [TopicDef; 2] = [topics::PAYMENTS_EVENTS, topics::L
 /// Records of one read.
 pub(crate) const READ: ReadLimit = ReadLimit { records: 2_000, bytes: 4 << 20 };
 
+/// What this program knows, to judge records by.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// The tasks' names.
+    pub(crate) tasks: BTreeSet<String>,
+    /// The topics that tasks read.
+    pub(crate) inboxes: BTreeSet<&'static str>,
+}
+
 /// What a partition holds.
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) at: TopicPartition,
     pub(crate) bounds: Bounds,
     pub(crate) flows: BTreeMap<String, Flow>,
+    /// Records of an inbox that cannot be decoded: their task has put them aside, and the replay shows that it did.
+    pub(crate) undecodable: u64,
 }
 
 /// Reads a partition from its first kept record to its end.
@@ -49,10 +60,10 @@ pub(crate) fn read(
     log: &EmbeddedLog,
     at: &TopicPartition,
     bounds: Bounds,
-    tasks: &BTreeSet<String>,
+    known: &Known,
     turn: Turn<'_>,
 ) -> Result<Read, Halt> {
-    let mut reader = Reader { at, bounds, tasks, flows: BTreeMap::new() };
+    let mut reader = Reader { at, bounds, known, flows: BTreeMap::new(), undecodable: 0 };
     let mut next = bounds.first;
     while next < bounds.end {
         let records = log.read_blocking(at, next, READ, Visibility::Written)?;
@@ -74,22 +85,35 @@ pub(crate) fn read(
         }
         turn.done(records.len() as u64)?;
     }
-    Ok(Read { at: at.clone(), bounds, flows: reader.flows })
+    Ok(Read { at: at.clone(), bounds, flows: reader.flows, undecodable: reader.undecodable })
 }
 
 struct Reader<'a> {
     at: &'a TopicPartition,
     bounds: Bounds,
-    tasks: &'a BTreeSet<String>,
+    known: &'a Known,
     flows: BTreeMap<String, Flow>,
+    undecodable: u64,
 }
 
 impl Reader<'_> {
     fn take(&mut self, record: &Record) -> Result<(), Halt> {
-        let message = codec::decode(&record.value).map_err(|error| {
-            let what = "a record of the log cannot be decoded";
-            self.differs(record.offset, what, "a record of a known schema", chain_of(&error))
-        })?;
+        let message = match codec::decode(&record.value) {
+            Ok(message) => message,
+            Err(_) if self.known.inboxes.contains(self.at.topic.as_str()) => {
+                self.undecodable += 1;
+                return Ok(());
+            }
+            Err(error) => {
+                let what = "a record of the log cannot be decoded";
+                return Err(self.differs(
+                    record.offset,
+                    what,
+                    "a record of a known schema",
+                    chain_of(&error),
+                ));
+            }
+        };
         match &message.meta().source {
             Some(source) => self.follow(record, source),
             None => self.without_lineage(record, &message),
@@ -106,7 +130,7 @@ impl Reader<'_> {
     }
 
     fn follow(&mut self, record: &Record, source: &Source) -> Result<(), Halt> {
-        if !self.tasks.contains(&source.task) {
+        if !self.known.tasks.contains(&source.task) {
             let what = "a record states a task that does not exist";
             return Err(self.differs(record.offset, what, "a task of this program", source.task.clone()));
         }

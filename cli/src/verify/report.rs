@@ -85,6 +85,12 @@ pub(crate) struct Difference {
 /// Why nothing can be said.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VerifyFailure {
+    /// There is no such directory.
+    #[error("there is no log in {}: name the data directory", .0.display())]
+    NoLog(std::path::PathBuf),
+    /// The log could not be opened, for a reason that says nothing about what it holds.
+    #[error("the log cannot be opened")]
+    Open(#[source] LogError),
     /// The log could not be read, for a reason that says nothing about what it holds.
     #[error("the log cannot be read")]
     Log(#[source] LogError),

@@ -100,7 +100,12 @@ impl Shop {
         Ok(())
     }
 
-    fn command(&self, number: u64, merchant: MerchantId, request: RequestId) -> anyhow::Result<CreatePayment> {
+    fn command(
+        &self,
+        number: u64,
+        merchant: MerchantId,
+        request: RequestId,
+    ) -> anyhow::Result<CreatePayment> {
         let reply = ReplyTo { partition: REPLIES.0, request };
         Ok(CreatePayment {
             meta: meta(&request.to_string()),

@@ -36,7 +36,12 @@ pub(super) struct Done {
 
 impl Done {
     /// Gives back the shop's room for each payment that is done.
-    pub(super) fn new(shop: Arc<Shop>, mined: Mined, confirmations: u32, progress: Option<Progress>) -> Arc<Self> {
+    pub(super) fn new(
+        shop: Arc<Shop>,
+        mined: Mined,
+        confirmations: u32,
+        progress: Option<Progress>,
+    ) -> Arc<Self> {
         let (count, took) = (watch::Sender::new(0), Mutex::default());
         Arc::new(Self { shop, mined, confirmations, progress, count, took })
     }
@@ -52,7 +57,11 @@ impl Done {
     }
 
     /// Follows one partition. Ends only with an error.
-    pub(super) async fn follow(self: Arc<Self>, log: Arc<dyn Log>, partition: Partition) -> anyhow::Result<()> {
+    pub(super) async fn follow(
+        self: Arc<Self>,
+        log: Arc<dyn Log>,
+        partition: Partition,
+    ) -> anyhow::Result<()> {
         let (from, mut next) = (TopicPartition::new(topics::PAYMENTS_EVENTS.topic(), partition), Offset(0));
         let posted = TopicPartition::new(topics::LEDGER_TRANSACTIONS.topic(), partition);
         loop {

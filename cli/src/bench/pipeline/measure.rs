@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    PipelineBench, bytes_below,
+    PipelineBench,
     commands::{Fate, Shop},
     done::Done,
     miner::{Mined, Miner},
@@ -29,6 +29,7 @@ use super::{
 };
 use crate::bench::{
     Latency,
+    directory::bytes_below,
     figures::{each, per_second, seconds},
     usage,
 };
@@ -78,7 +79,7 @@ pub(crate) struct Measured {
 impl Measured {
     /// Half of the payments a second, for a measurement that is to have room.
     pub(super) fn half_of_its_rate(&self) -> u64 {
-        let millis = (std::time::Duration::from_secs_f64(self.seconds.max(0.001))).as_millis();
+        let millis = Duration::from_secs_f64(self.seconds.max(0.001)).as_millis();
         u64::try_from(u128::from(self.payments) * 500 / millis.max(1)).unwrap_or(u64::MAX)
     }
 }
@@ -149,7 +150,12 @@ impl<'p> Course<'p> {
     }
 
     /// Makes payments, has them paid, and waits until all are in SQL.
-    pub(super) async fn measure(&mut self, payments: u64, pace: Pace, bar: ProgressBar) -> anyhow::Result<Measured> {
+    pub(super) async fn measure(
+        &mut self,
+        payments: u64,
+        pace: Pace,
+        bar: ProgressBar,
+    ) -> anyhow::Result<Measured> {
         let done = self.done.count();
         let target = *done.borrow() + payments;
         let before = self.snapshot()?;
@@ -163,7 +169,13 @@ impl<'p> Course<'p> {
         Ok(self.measured(payments, rate, &before, &after))
     }
 
-    async fn create(&mut self, payments: u64, fate: Fate, pace: Pace, bar: &ProgressBar) -> anyhow::Result<()> {
+    async fn create(
+        &mut self,
+        payments: u64,
+        fate: Fate,
+        pace: Pace,
+        bar: &ProgressBar,
+    ) -> anyhow::Result<()> {
         let began = Instant::now();
         for number in 0..payments {
             if let Pace::Rate(rate) = pace {
@@ -188,7 +200,12 @@ impl<'p> Course<'p> {
     }
 
     /// Waits until a count is reached, as long as it grows.
-    async fn reach(&mut self, mut count: watch::Receiver<u64>, target: u64, bar: &ProgressBar) -> anyhow::Result<()> {
+    async fn reach(
+        &mut self,
+        mut count: watch::Receiver<u64>,
+        target: u64,
+        bar: &ProgressBar,
+    ) -> anyhow::Result<()> {
         let (mut last, mut grew) = (*count.borrow_and_update(), Instant::now());
         while last < target {
             tokio::select! {
@@ -253,7 +270,10 @@ impl<'p> Course<'p> {
             records_each: each(records.values().sum(), payments),
             records_per_second: rates(&records, took),
             syncs_per_second: per_second(syncs, took),
-            sync_mean_ms: each(u64::try_from(syncing.as_micros()).unwrap_or(u64::MAX), syncs.saturating_mul(1_000)),
+            sync_mean_ms: each(
+                u64::try_from(syncing.as_micros()).unwrap_or(u64::MAX),
+                syncs.saturating_mul(1_000),
+            ),
             disk_bytes_each: each(after.disk.saturating_sub(before.disk), payments),
             written_bytes_each: each(after.written.saturating_sub(before.written), payments),
             resident_mib: usage::resident_bytes() >> 20,

@@ -80,7 +80,8 @@ impl Miner {
     async fn mine(&mut self, paid: &[Deposit]) -> anyhow::Result<()> {
         let number = self.next;
         let mut records = vec![self.block(number, paid), head(number)];
-        let finalized = number.checked_sub(self.pace.finalized_after).filter(|_| self.pace.finalized_after > 0);
+        let finalized =
+            number.checked_sub(self.pace.finalized_after).filter(|_| self.pace.finalized_after > 0);
         records.extend(finalized.map(finality));
         if !paid.is_empty() {
             self.last_paid = number;
@@ -122,7 +123,8 @@ fn finality(number: u64) -> Message {
 fn transfer(block: u64, log_index: u32, deposit: &Deposit) -> TokenTransfer {
     let mut value = [0; 32];
     value[16..].copy_from_slice(&deposit.amount.units().to_be_bytes());
-    let tx_hash = Sha256::new().chain_update(block.to_be_bytes()).chain_update(log_index.to_be_bytes()).finalize();
+    let tx_hash =
+        Sha256::new().chain_update(block.to_be_bytes()).chain_update(log_index.to_be_bytes()).finalize();
     TokenTransfer {
         token: TOKEN,
         from: PAYER,

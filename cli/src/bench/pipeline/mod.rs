@@ -16,18 +16,18 @@ mod measure;
 mod miner;
 mod plant;
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use anyhow::ensure;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use streambook_model::topics;
 
+pub(crate) use self::{measure::Measured, plant::SqlChoice};
 use self::{
     measure::{Course, Pace},
     plant::Plant,
 };
-pub(crate) use self::{measure::Measured, plant::SqlChoice};
 use super::{Directory, usage};
 
 /// What is measured.
@@ -86,7 +86,11 @@ pub(crate) struct Level {
 
 impl PipelineBench {
     /// Measures, and says on the way what is being done.
-    pub(crate) async fn run(&self, directory: &Directory, say: impl Fn(&str)) -> anyhow::Result<PipelineReport> {
+    pub(crate) async fn run(
+        &self,
+        directory: &Directory,
+        say: impl Fn(&str),
+    ) -> anyhow::Result<PipelineReport> {
         let plant = Plant::start(directory.path(), self).await?;
         let mut course = Course::new(&plant, self, directory.path());
         let mut levels = Vec::new();
@@ -116,7 +120,8 @@ impl PipelineBench {
             opened_per_second = Some(with_bar(more, |bar| course.open_more(more, bar)).await?);
         }
         say(&format!("{} payments as fast as they go, {open} open", self.payments));
-        let throughput = with_bar(self.payments, |bar| course.measure(self.payments, Pace::Fast, bar)).await?;
+        let throughput =
+            with_bar(self.payments, |bar| course.measure(self.payments, Pace::Fast, bar)).await?;
         let mut latency = None;
         if self.latency_seconds > 0 {
             let rate = self.rate.unwrap_or(throughput.half_of_its_rate()).max(1);
@@ -154,9 +159,4 @@ async fn check(plant: &Plant, payments: u64) -> anyhow::Result<()> {
         rows.ledger_transactions
     );
     Ok(())
-}
-
-/// Bytes of all files below a directory.
-fn bytes_below(path: &Path) -> u64 {
-    super::directory::size_of(path)
 }

@@ -74,7 +74,9 @@ impl Plant {
         let log = system::open_log(&config).await?;
         let mut plant = Self {
             log,
-            merchants: (0..bench.merchants).map(|_| MerchantId::from_bits(Uuid::now_v7().into_bytes())).collect(),
+            merchants: (0..bench.merchants)
+                .map(|_| MerchantId::from_bits(Uuid::now_v7().into_bytes()))
+                .collect(),
             asset: "usdc:31337".parse()?,
             progress: None,
             reads: None,
@@ -94,7 +96,8 @@ impl Plant {
         for processor in system::processors() {
             for number in 0..processor.inbox().partitions {
                 let (log, processor) = (Arc::clone(&self.log), Arc::clone(&processor));
-                let runner = Runner::new(log, processor, Partition(number), clock::system(), self.health.clone());
+                let runner =
+                    Runner::new(log, processor, Partition(number), clock::system(), self.health.clone());
                 self.parts.spawn(supervise(runner, self.stop.clone()));
             }
         }

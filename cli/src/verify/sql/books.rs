@@ -118,20 +118,21 @@ impl<'a> BookRows<'a> {
 
     fn compare_transactions(&mut self) -> Result<(), Halt> {
         let batch = std::mem::take(&mut self.transactions);
-        let rows = batch.iter().map(|(position, it)| expected::transaction(*position, it)).collect();
-        self.compare(&TRANSACTIONS, topics::LEDGER_TRANSACTIONS, rows)?;
+        let rows: Vec<_> = batch.iter().map(|(position, it)| expected::transaction(*position, it)).collect();
+        self.compare(&TRANSACTIONS, topics::LEDGER_TRANSACTIONS, &rows)?;
         let lines = |(position, it): &(i64, LedgerTransaction)| {
             let lines =
                 (1_i64..).zip(&it.entries).map(|(line, entry)| expected::entry(*position, line, entry));
             lines.collect::<Vec<_>>()
         };
-        self.compare(&ENTRIES, topics::LEDGER_TRANSACTIONS, batch.iter().flat_map(lines).collect())
+        let rows: Vec<_> = batch.iter().flat_map(lines).collect();
+        self.compare(&ENTRIES, topics::LEDGER_TRANSACTIONS, &rows)
     }
 
     fn compare_events(&mut self) -> Result<(), Halt> {
         let batch = std::mem::take(&mut self.payment_events);
-        let rows = batch.iter().map(|(position, event)| expected::event(*position, event)).collect();
-        self.compare(&EVENTS, topics::PAYMENTS_EVENTS, rows)?;
+        let rows: Vec<_> = batch.iter().map(|(position, event)| expected::event(*position, event)).collect();
+        self.compare(&EVENTS, topics::PAYMENTS_EVENTS, &rows)?;
         let mut last: BTreeMap<PaymentId, (i64, &PaymentEvent)> = BTreeMap::new();
         for (position, event) in &batch {
             last.insert(event.payment.id, (*position, event));
@@ -146,7 +147,7 @@ impl<'a> BookRows<'a> {
     }
 
     /// Compares a run of rows with what SQL has between the first and the last position.
-    fn compare(&mut self, table: &'static Table, topic: TopicDef, rows: Vec<Row>) -> Result<(), Halt> {
+    fn compare(&mut self, table: &'static Table, topic: TopicDef, rows: &[Row]) -> Result<(), Halt> {
         let position = |row: Option<&Row>| match row.and_then(|row| row.first()) {
             Some(Cell::Integer(position)) => Some(*position),
             _ => None,
@@ -154,7 +155,7 @@ impl<'a> BookRows<'a> {
         let (Some(from), Some(to)) = (position(rows.first()), position(rows.last())) else { return Ok(()) };
         let found = self.fetch(table, from, to.saturating_add(1), i64::MAX)?;
         self.rows += rows.len() as u64;
-        match table.first_difference(&rows, &found) {
+        match table.first_difference(rows, &found) {
             None => Ok(()),
             Some((difference, key)) => {
                 let at = position(Some(&key)).unwrap_or(from);

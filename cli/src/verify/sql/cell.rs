@@ -23,6 +23,7 @@ pub(crate) type Row = Vec<Cell>;
 
 impl Cell {
     /// A value's text form.
+    #[expect(clippy::needless_pass_by_value, reason = "callers have ids, amounts and references alike")]
     pub(crate) fn text(value: impl ToString) -> Self {
         Self::Text(value.to_string())
     }

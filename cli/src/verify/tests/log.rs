@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use streambook_log::{
-    Log, LogError, NewRecord,
+    Log, NewRecord,
     embedded::{Commit, EmbeddedLog, StateWrite},
 };
 use streambook_model::{
@@ -18,12 +18,9 @@ use streambook_runtime::store::TaskStore;
 
 use super::{
     difference, verified,
-    world::{World, busy, merchant, processors, records},
+    world::{World, busy, processors, records, tamper},
 };
-use crate::verify::{
-    progress::Silent,
-    report::{Outcome, damage},
-};
+use crate::verify::{progress::Silent, report::Outcome};
 
 /// The last record of a partition as it would be encoded without lineage, and its lineage.
 async fn last(log: &EmbeddedLog, at: &TopicPartition) -> (NewRecord, Source, u64) {
@@ -40,9 +37,9 @@ async fn append(log: &EmbeddedLog, at: &TopicPartition, record: NewRecord) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_without_lineage_on_a_topic_of_tasks_is_found() {
+    let whole = World::new().await;
     for topic in super::super::records::TASKS_ONLY {
-        let world = World::without_sql(3).await;
-        world.fill_sql().await;
+        let world = whole.copy();
         let log = world.open();
         let from = busy(&log, topics::LEDGER_TRANSACTIONS).await;
         let (record, ..) = last(&log, &from).await;
@@ -76,21 +73,23 @@ async fn a_well_forged_output_is_found_by_the_replay() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_output_numbered_or_hashed_wrong_is_found() {
-    let forge = |change: fn(Source) -> Source, expect: &'static str| async move {
-        let world = World::without_sql(3).await;
-        world.fill_sql().await;
-        let log = world.open();
-        let at = busy(&log, topics::API_REPLIES).await;
-        let (record, source, offset) = last(&log, &at).await;
-        let value = codec::stamp(&record.value, &change(source)).unwrap();
-        append(&log, &at, NewRecord::new(record.key, value)).await;
-        drop(log);
-        let found = difference(&world).await;
-        assert!(found.what.contains(expect), "{found:?}");
-        assert_eq!(
-            (found.topic.as_deref(), found.offset),
-            (Some(topics::API_REPLIES.name), Some(offset + 1))
-        );
+    let whole = World::new().await;
+    let forge = |change: fn(Source) -> Source, expect: &'static str| {
+        let world = whole.copy();
+        async move {
+            let log = world.open();
+            let at = busy(&log, topics::API_REPLIES).await;
+            let (record, source, offset) = last(&log, &at).await;
+            let value = codec::stamp(&record.value, &change(source)).unwrap();
+            append(&log, &at, NewRecord::new(record.key, value)).await;
+            drop(log);
+            let found = difference(&world).await;
+            assert!(found.what.contains(expect), "{found:?}");
+            assert_eq!(
+                (found.topic.as_deref(), found.offset),
+                (Some(topics::API_REPLIES.name), Some(offset + 1))
+            );
+        }
     };
     forge(|source| source, "not numbered one by one").await;
     forge(|source| Source { seq: source.seq + 1, ..source }, "is not what").await;
@@ -121,7 +120,7 @@ async fn an_output_replaced_by_another_is_named_with_both_contents() {
     copy_log(&world, copy.path(), (&at, Offset(offset)), value.into()).await;
     let log = EmbeddedLog::open(streambook_log::embedded::EmbeddedOptions::new(copy.path())).unwrap();
     let report = super::super::verify(log, &processors(), None, &mut Silent).await.unwrap();
-    let found = report.first_difference.clone().unwrap();
+    let found = report.first_difference.unwrap();
     assert!(found.what.contains("is not what was recorded"), "{found:?}");
     assert_eq!((found.partition, found.offset), (Some(at.partition.0), Some(offset)));
     assert!(found.found.contains("another money event") && !found.expected.contains("another money event"));
@@ -168,16 +167,18 @@ fn write_state(log: &EmbeddedLog, key: Bytes, value: Option<Bytes>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_removed_or_added_state_value_is_found_and_its_key_named() {
-    let forge = |change: fn(&EmbeddedLog, Bytes, Bytes) -> Bytes| async move {
-        let world = World::without_sql(3).await;
-        world.fill_sql().await;
-        let log = world.open();
-        let (key, value) = some_state(&log);
-        let key = change(&log, key, value);
-        drop(log);
-        let found = difference(&world).await;
-        assert!(found.what.contains("the stored state of book/"), "{found:?}");
-        assert!(found.what.contains(&hex::encode(&key[3..])), "{found:?} {}", hex::encode(&key));
+    let whole = World::new().await;
+    let forge = |change: fn(&EmbeddedLog, Bytes, Bytes) -> Bytes| {
+        let world = whole.copy();
+        async move {
+            let log = world.open();
+            let (key, value) = some_state(&log);
+            let key = change(&log, key, value);
+            drop(log);
+            let found = difference(&world).await;
+            assert!(found.what.contains("the stored state of book/"), "{found:?}");
+            assert!(found.what.contains(&hex::encode(&key[3..])), "{found:?} {}", hex::encode(&key));
+        }
     };
     forge(|log, key, value| {
         let mut changed = value.to_vec();
@@ -237,7 +238,7 @@ async fn trimmed_public_topics_are_compared_by_what_is_kept_and_sql_still_in_ful
     let report = verified(&world).await;
     assert_eq!(report.outcome(), Outcome::Ok, "{report:#?}");
     assert_eq!(report.notes.len(), 4, "{report:#?}");
-    world.tamper("UPDATE ledger_entries SET amount = amount || '0' WHERE line = 1").await;
+    tamper(&world.database(), "UPDATE ledger_entries SET amount = amount || '0' WHERE line = 1").await;
     assert!(difference(&world).await.what.starts_with("amount of a row of ledger_entries"));
 }
 
@@ -249,7 +250,7 @@ async fn records_that_a_task_has_not_taken_yet_are_a_note() {
     drop(log);
     let report = verified(&world).await;
     assert_eq!(report.outcome(), Outcome::Ok, "{report:#?}");
-    assert!(report.notes[0].contains("has not taken the last"), "{report:#?} {}", merchant(0));
+    assert!(report.notes[0].contains("has not taken the last"), "{report:#?}");
 }
 
 /// Flips a byte in each of the log's files in turn, where they hold something of a ledger record.
@@ -265,7 +266,25 @@ async fn a_byte_changed_in_the_engines_files_is_found() {
     let at = content.windows(needle.len()).position(|window| window == needle).unwrap();
     content[at] ^= 1;
     std::fs::write(&journal, content).unwrap();
-    let error: LogError = world.try_open().err().unwrap();
-    let difference = damage(&error).unwrap_or_else(|| panic!("{error:?}"));
-    assert!(difference.what.contains("damaged"), "{difference:?}");
+    let report = world.verify_closed().await.unwrap();
+    assert_eq!(report.outcome().exit_code(), 1);
+    assert!(report.first_difference.as_ref().unwrap().what.contains("damaged"), "{report:?}");
+}
+
+/// What nobody can decode is put aside by its task: that is no difference, and the replay puts it aside as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inbox_record_that_cannot_be_decoded_is_a_note_and_elsewhere_a_difference() {
+    let world = World::new().await;
+    let log = world.open();
+    let inbox = busy(&log, topics::BOOK_INBOX).await;
+    append(&log, &inbox, NewRecord::new("key", "no record")).await;
+    drop(log);
+    world.trade_on(0).await;
+    let report = verified(&world).await;
+    assert_eq!(report.outcome(), Outcome::Ok, "{report:#?}");
+    assert!(report.notes.iter().any(|note| note.contains("cannot be decoded")), "{report:#?}");
+    let log = world.open();
+    append(&log, &busy(&log, topics::PAYMENTS_EVENTS).await, NewRecord::new("key", "no record")).await;
+    drop(log);
+    assert!(difference(&world).await.what.contains("cannot be decoded"));
 }

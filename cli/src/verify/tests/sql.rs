@@ -1,66 +1,106 @@
 //! Tampering with the SQL sink's database.
 
-use super::{World, difference, verified};
-use crate::verify::report::Outcome;
+use std::sync::Arc;
 
-/// Tampers and gives what is said of it.
-async fn found(sql: &str, expect: &str) {
-    let world = World::without_sql(12).await;
-    world.fill_sql().await;
-    world.tamper(sql).await;
-    let difference = difference(&world).await;
-    assert!(difference.what.contains(expect), "{sql}: {difference:#?}");
-    assert_ne!(difference.expected, difference.found);
+use streambook_log::embedded::EmbeddedLog;
+
+use super::{
+    World, verified,
+    world::{processors, tamper},
+};
+use crate::verify::{progress::Silent, report::Outcome};
+
+/// A directory of which the database is tampered with, a new copy each time.
+struct Tampered {
+    world: World,
+    log: Arc<EmbeddedLog>,
+}
+
+impl Tampered {
+    async fn new() -> Self {
+        let world = World::without_sql(12).await;
+        world.fill_sql().await;
+        let log = world.open();
+        Self { world, log }
+    }
+
+    /// Tampers, and looks at what is said of it.
+    async fn found(&self, sql: &str, expect: &str) {
+        let copy = self.world.copy_database();
+        let database = copy.path().join("books.db");
+        tamper(&database, sql).await;
+        let log = Arc::clone(&self.log);
+        let report = crate::verify::verify(log, &processors(), Some(&database), &mut Silent).await.unwrap();
+        assert_eq!(report.outcome(), Outcome::Differs, "{sql}");
+        let difference = report.first_difference.unwrap();
+        assert!(difference.what.contains(expect), "{sql}: {difference:#?}");
+        assert_ne!(difference.expected, difference.found);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_row_is_found_and_its_column_named() {
+    let tampered = Tampered::new().await;
     let one = "rowid = (SELECT max(rowid) FROM ledger_transactions)";
     let last = "position = (SELECT max(position) FROM ledger_entries) AND line = 2";
     let entry = |set: &str| format!("UPDATE ledger_entries SET {set} WHERE {last}");
     let transaction = |set: &str| format!("UPDATE ledger_transactions SET {set} WHERE {one}");
-    found(&entry("amount = replace(amount, '1', '2') || '1'"), "amount of a row of ledger_entries").await;
-    found(&entry("amount = ' ' || amount"), "amount of a row of ledger_entries").await;
-    found(&entry("balance = '0'"), "balance of a row of ledger_entries").await;
-    found(&entry("account = account || 'x'"), "account of a row of ledger_entries").await;
-    found(&entry("version = version + 1"), "version of a row of ledger_entries").await;
-    found(&transaction("event = 'other'"), "event of a row of ledger_transactions").await;
-    found(&transaction("occurred_at = occurred_at + 1"), "occurred_at of a row of ledger_transactions").await;
-    found(&transaction("hash = previous_hash"), "hash of a row of ledger_transactions").await;
+    tampered
+        .found(&entry("amount = replace(amount, '1', '2') || '1'"), "amount of a row of ledger_entries")
+        .await;
+    tampered.found(&entry("amount = ' ' || amount"), "amount of a row of ledger_entries").await;
+    tampered.found(&entry("balance = '0'"), "balance of a row of ledger_entries").await;
+    tampered.found(&entry("account = account || 'x'"), "account of a row of ledger_entries").await;
+    tampered.found(&entry("version = version + 1"), "version of a row of ledger_entries").await;
+    tampered.found(&transaction("event = 'other'"), "event of a row of ledger_transactions").await;
+    tampered
+        .found(&transaction("occurred_at = occurred_at + 1"), "occurred_at of a row of ledger_transactions")
+        .await;
+    tampered.found(&transaction("hash = previous_hash"), "hash of a row of ledger_transactions").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_last_state_is_found() {
-    found("UPDATE balances SET balance = '1' WHERE version > 1", "balance of a row of balances").await;
-    found("UPDATE balances SET merchant = NULL WHERE merchant IS NOT NULL", "merchant of a row of balances")
+    let tampered = Tampered::new().await;
+    tampered
+        .found("UPDATE balances SET balance = '1' WHERE version > 1", "balance of a row of balances")
         .await;
-    found("UPDATE payments SET status = 'expired'", "status of a row of payments").await;
-    found("UPDATE payments SET snapshot = snapshot || ' '", "snapshot of a row of payments").await;
-    found("UPDATE refunds SET amount = '99'", "amount of a row of refunds").await;
-    found(
-        "UPDATE payment_events SET moment = replace(moment, '\"v\":2', '\"v\":3')",
-        "moment of a row of payment_",
-    )
-    .await;
-    found(
-        "UPDATE sink_sources SET seq = seq - 1 WHERE topic = 'ledger.transactions'",
-        "seq of a row of sink_",
-    )
-    .await;
+    tampered
+        .found(
+            "UPDATE balances SET merchant = NULL WHERE merchant IS NOT NULL",
+            "merchant of a row of balances",
+        )
+        .await;
+    tampered.found("UPDATE payments SET status = 'expired'", "status of a row of payments").await;
+    tampered.found("UPDATE payments SET snapshot = snapshot || ' '", "snapshot of a row of payments").await;
+    tampered.found("UPDATE refunds SET amount = '99'", "amount of a row of refunds").await;
+    tampered
+        .found(
+            "UPDATE payment_events SET moment = replace(moment, '\"v\":2', '\"v\":3')",
+            "moment of a row of payment_",
+        )
+        .await;
+    tampered
+        .found(
+            "UPDATE sink_sources SET seq = seq - 1 WHERE topic = 'ledger.transactions'",
+            "seq of a row of sink_",
+        )
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_row_is_found() {
+    let tampered = Tampered::new().await;
     for table in ["ledger_entries", "ledger_transactions", "payment_events"] {
         let sql = format!("DELETE FROM {table} WHERE position = (SELECT max(position) FROM {table})");
-        found(&sql, &format!("a row of {table} in SQL is missing")).await;
+        tampered.found(&sql, &format!("a row of {table} in SQL is missing")).await;
         let sql = format!("DELETE FROM {table} WHERE position = (SELECT min(position) FROM {table})");
-        found(&sql, &format!("a row of {table} in SQL is missing")).await;
+        tampered.found(&sql, &format!("a row of {table} in SQL is missing")).await;
     }
     for (table, key) in [("payments", "id"), ("refunds", "id"), ("balances", "account")] {
         for which in ["min", "max"] {
             let sql = format!("DELETE FROM {table} WHERE {key} = (SELECT {which}({key}) FROM {table})");
-            found(&sql, &format!("a row of {table} in SQL is missing")).await;
+            tampered.found(&sql, &format!("a row of {table} in SQL is missing")).await;
         }
     }
 }
@@ -73,14 +113,15 @@ fn copied(table: &str, columns: &str, key: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_inserted_row_is_found() {
+    let tampered = Tampered::new().await;
     let entries = "position, line, account, asset, amount, balance, version";
     let extra = "a row of ledger_entries in SQL comes from no record";
-    found(&copied("ledger_entries", entries, "position + 1"), extra).await;
-    found(&copied("ledger_entries", entries, "-1"), extra).await;
-    found(&copied("ledger_entries", entries, "(1 << 60)"), extra).await;
+    tampered.found(&copied("ledger_entries", entries, "position + 1"), extra).await;
+    tampered.found(&copied("ledger_entries", entries, "-1"), extra).await;
+    tampered.found(&copied("ledger_entries", entries, "(1 << 60)"), extra).await;
     let line = entries.replacen("line", "line + 7", 1);
     let sql = format!("INSERT INTO ledger_entries ({entries}) SELECT {line} FROM ledger_entries LIMIT 1");
-    found(&sql, extra).await;
+    tampered.found(&sql, extra).await;
     let transactions = "position, id, merchant, livemode, sequence, template, template_version, event, occurred_at, \
                         previous_hash, hash";
     let sql =
@@ -90,29 +131,31 @@ async fn an_inserted_row_is_found() {
         "sequence, template",
         1,
     );
-    found(&sql, "a row of ledger_transactions in SQL comes from no record").await;
+    tampered.found(&sql, "a row of ledger_transactions in SQL comes from no record").await;
     let balance = "INSERT INTO balances SELECT account || 'x', asset, livemode, merchant, name, balance, version \
                    FROM balances LIMIT 1";
-    found(balance, "a row of balances in SQL comes from no record").await;
+    tampered.found(balance, "a row of balances in SQL comes from no record").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_rows_in_each_others_place_are_found() {
+    let tampered = Tampered::new().await;
     let swap = "CREATE TEMP TABLE pair AS SELECT rowid AS here, * FROM ledger_transactions ORDER BY position LIMIT 2; \
                 UPDATE ledger_transactions SET position = -9 WHERE position = (SELECT min(here) FROM pair); \
                 UPDATE ledger_transactions SET position = (SELECT min(here) FROM pair) \
                     WHERE position = (SELECT max(here) FROM pair); \
                 UPDATE ledger_transactions SET position = (SELECT max(here) FROM pair) WHERE position = -9";
-    found(swap, "id of a row of ledger_transactions").await;
+    tampered.found(swap, "id of a row of ledger_transactions").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_position_moved_in_either_direction_is_found() {
+    let tampered = Tampered::new().await;
     let moved = |by: &str| {
         format!("UPDATE sink_offsets SET next_offset = next_offset {by} WHERE topic = 'ledger.transactions'")
     };
-    found(&moved("+ 1"), "is past the records").await;
-    found(&moved("- 1"), "comes from no record").await;
+    tampered.found(&moved("+ 1"), "is past the records").await;
+    tampered.found(&moved("- 1"), "comes from no record").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,17 @@
 //! A directory as a running Streambook leaves it: merchants, payments by card, Stripe's fees, refunds, a webhook endpoint;
 //! all taken by the real tasks and carried to SQLite by the real sink.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use streambook_log::{
-    Log, LogError, ReadLimit, Retention, TopicSpec, Visibility,
+    Log, ReadLimit, Retention, TopicSpec, Visibility,
     embedded::{EmbeddedLog, EmbeddedOptions},
 };
 use streambook_model::{
@@ -20,7 +24,7 @@ use streambook_model::{
     records::{
         book::{Caller, CreatePayment, CreateRefund, ReplyTo},
         payment::PaymentMethod,
-        registry::{Administrator, Endpoint, Merchant, PutEndpoint, PutMerchant, PutSettings},
+        registry::{Administrator, Endpoint, Merchant, PutEndpoint, PutMerchant, PutSettings, SealedSecret},
         settings::{FeeSchedule, Settings},
         stripe::{CardFact, CardFactKind},
     },
@@ -45,6 +49,8 @@ use streambook_runtime::{
 use streambook_sinks::sql::{SqlConfig, SqlSink};
 use tokio_util::sync::CancellationToken;
 
+use crate::verify::{Report, Silent, VerifyFailure, verify_directory};
+
 pub(super) const MERCHANTS: u64 = 5;
 pub(super) const PAYMENTS: u64 = 40;
 const NOW: i64 = 1_700_000_000_000;
@@ -66,9 +72,9 @@ fn payment(number: u64) -> PaymentId {
     PaymentId::derive(&[&number.to_be_bytes()])
 }
 
-fn meta(id: impl ToString) -> Meta {
+fn meta(id: impl Into<String>) -> Meta {
     let now = Timestamp::from_millis(NOW);
-    Meta { source: None, id: id.to_string(), occurred_at: now, recorded_at: now, cause: None, trace: None }
+    Meta { source: None, id: id.into(), occurred_at: now, recorded_at: now, cause: None, trace: None }
 }
 
 impl World {
@@ -82,6 +88,7 @@ impl World {
     /// The same before the SQL sink has run.
     pub(super) async fn without_sql(payments: u64) -> Self {
         let world = Self { directory: tempfile::tempdir().unwrap() };
+        std::fs::create_dir(world.path().join("sql")).unwrap();
         let log = world.open();
         for def in topics::ALL {
             let spec =
@@ -106,12 +113,17 @@ impl World {
         running.stop().await;
     }
 
-    pub(super) fn try_open(&self) -> Result<Arc<EmbeddedLog>, LogError> {
-        EmbeddedLog::open(EmbeddedOptions::new(self.directory.path().join("log")))
+    pub(super) fn open(&self) -> Arc<EmbeddedLog> {
+        EmbeddedLog::open(self.log_options()).unwrap()
     }
 
-    pub(super) fn open(&self) -> Arc<EmbeddedLog> {
-        self.try_open().unwrap()
+    fn log_options(&self) -> EmbeddedOptions {
+        EmbeddedOptions::new(self.directory.path().join("log"))
+    }
+
+    /// Verifies the directory by its path.
+    pub(super) async fn verify_closed(&self) -> Result<Report, VerifyFailure> {
+        verify_directory(self.log_options(), &processors(), Some(&self.database()), &mut Silent).await
     }
 
     pub(super) fn path(&self) -> PathBuf {
@@ -119,7 +131,14 @@ impl World {
     }
 
     pub(super) fn database(&self) -> PathBuf {
-        self.directory.path().join("books.db")
+        self.directory.path().join("sql/books.db")
+    }
+
+    /// A copy of the database beside the first.
+    pub(super) fn copy_database(&self) -> tempfile::TempDir {
+        let copy = tempfile::tempdir_in(self.directory.path()).unwrap();
+        copy_files(&self.directory.path().join("sql"), copy.path());
+        copy
     }
 
     /// Runs the real sink until it has taken everything.
@@ -147,30 +166,49 @@ impl World {
         sink.await.unwrap();
     }
 
-    fn options(&self) -> SqliteConnectOptions {
-        SqliteConnectOptions::new().filename(self.database()).busy_timeout(Duration::from_secs(10))
-    }
-
-    /// Changes the database as somebody with the file in their hands can.
-    pub(super) async fn tamper(&self, sql: &str) {
-        let mut connection = self.options().foreign_keys(false).connect().await.unwrap();
-        for table in ["ledger_entries", "ledger_transactions", "payment_events"] {
-            for action in ["update", "delete"] {
-                let trigger = format!("DROP TRIGGER IF EXISTS {table}_no_{action}");
-                sqlx::query(AssertSqlSafe(trigger)).execute(&mut connection).await.unwrap();
-            }
-        }
-        let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
-        assert!(done.rows_affected() > 0, "{sql} changed nothing");
-        connection.close().await.unwrap();
+    /// The same once more, in a directory of its own.
+    pub(super) fn copy(&self) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        copy_files(self.directory.path(), directory.path());
+        Self { directory }
     }
 
     pub(super) async fn number(&self, sql: &str) -> i64 {
-        let mut connection = self.options().connect().await.unwrap();
+        let mut connection = options(&self.database()).connect().await.unwrap();
         let number =
             sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut connection).await.unwrap();
         connection.close().await.unwrap();
         number
+    }
+}
+
+fn options(database: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(database).busy_timeout(Duration::from_secs(10))
+}
+
+/// Changes a database as somebody with the file in their hands can.
+pub(super) async fn tamper(database: &Path, sql: &str) {
+    let mut connection = options(database).foreign_keys(false).connect().await.unwrap();
+    for table in ["ledger_entries", "ledger_transactions", "payment_events"] {
+        for action in ["update", "delete"] {
+            let trigger = format!("DROP TRIGGER IF EXISTS {table}_no_{action}");
+            sqlx::query(AssertSqlSafe(trigger)).execute(&mut connection).await.unwrap();
+        }
+    }
+    let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
+    assert!(done.rows_affected() > 0, "{sql} changed nothing");
+    connection.close().await.unwrap();
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (path, target) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        if path.is_dir() {
+            copy_files(&path, &target);
+        } else {
+            std::fs::copy(path, target).unwrap();
+        }
     }
 }
 
@@ -266,7 +304,7 @@ async fn administer(log: &Arc<EmbeddedLog>) {
         livemode: true,
         url: "https://example.com/hook".into(),
         events: vec!["*".into()],
-        secrets: Vec::new(),
+        secrets: vec![SealedSecret { nonce: vec![1; 24], ciphertext: vec![2; 48] }],
         disabled: None,
         created_at: Timestamp::from_millis(NOW),
         deleted_at: None,

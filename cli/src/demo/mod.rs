@@ -1,0 +1,323 @@
+//! `streambook demo`: the whole system on a throw-away directory with a local chain, a merchant and live traffic, all of
+//! it through the real interfaces: JSON-RPC, the HTTP API with a real key, Stripe's signed events, signed webhooks.
+//!
+//! It guarantees that what it shows was checked: every payment, balance and webhook is compared with what the demo itself
+//! expects, and a difference ends it with exit code 1 and the difference's name. Whatever it starts it ends.
+
+mod audit;
+mod books;
+mod chain;
+mod merchant;
+mod receiver;
+mod report;
+mod scenario;
+mod stripe;
+mod token;
+
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, process::ExitCode, sync::Arc};
+
+use anyhow::{Context, bail};
+use rand::distr::{Alphanumeric, SampleString};
+use serde_json::{Value, json};
+use streambook_log::embedded::EmbeddedLog;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    audit::{Audit, Sources},
+    books::Asset,
+    chain::{CHAIN_ID, Chain, DECIMALS},
+    merchant::{Api, Shop},
+    receiver::Receiver,
+    report::Reader,
+    scenario::{Round, World},
+    stripe::Stripe,
+};
+use crate::{
+    commands::told_to_stop,
+    config::{Config, DataConfig, LogFormat, LoggingConfig, StripeConfig, WalletConfig},
+    output,
+    system::{self, Layout, System, install_logging, install_metrics},
+    verify::{self, Outcome, Report, present},
+};
+
+/// The account key m/44'/60'/1' of the public test mnemonic "test test test test test test test test test test test junk".
+/// Not that of the first account: its addresses are those from which anvil's accounts pay.
+const XPUB: &str = "xpub6Ce9NcJvTk372KjsGfWqbcex5DumjpNquQLApoeQUavSCjEc823BV1tb4rXUuPuht8h2hSxkg2EXUaKUJmniJvRZAELxypsCzBFdtosmV76";
+/// Blocks until a payment is confirmed.
+const CONFIRMATIONS: u64 = 3;
+/// Requests a second: the demo looks often.
+const REQUESTS: u32 = 5_000;
+
+/// How it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// When everything has been tried: it prints the books and proves them.
+    Tried,
+    /// When somebody stops it.
+    Stopped,
+}
+
+/// In which form results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// What is asked for.
+pub(crate) struct Options {
+    /// Ordinary payments, beside the special ones.
+    pub(crate) payments: u32,
+    pub(crate) until: Until,
+    /// The data directory, kept; without one a temporary directory is used and removed.
+    pub(crate) data: Option<PathBuf>,
+    pub(crate) listen: SocketAddr,
+    pub(crate) form: Form,
+}
+
+/// Runs the demo.
+pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let place = Place::of(options.data.clone())?;
+    let reader = match options.form {
+        Form::Json => Reader::Machine,
+        Form::Text => Reader::person(),
+    };
+    let chain = Arc::new(Chain::start().await.context("cannot start a local chain")?);
+    let receiver = Receiver::start().await?;
+    let stage = Stage { options, reader, chain, receiver, secret: secret() };
+    let ended = Box::pin(stage.perform(&place)).await;
+    let Stage { chain, receiver, .. } = stage;
+    receiver.stop().await?;
+    if let Some(chain) = Arc::into_inner(chain) {
+        chain.close().await?;
+    }
+    ended
+}
+
+/// Where the data is. A temporary directory is removed when this is dropped.
+enum Place {
+    Kept(PathBuf),
+    Temporary(TempDir),
+}
+
+impl Place {
+    fn of(data: Option<PathBuf>) -> anyhow::Result<Self> {
+        let Some(dir) = data else {
+            let dir = TempDir::with_prefix("streambook-demo-").context("cannot make a temporary directory")?;
+            return Ok(Self::Temporary(dir));
+        };
+        if dir.join("log").exists() {
+            bail!(
+                "{} holds a Streambook already, and its chain ended with the demo that made it: name a new directory, \
+                 or look into this one with `streambook verify --data` and `streambook topics --data`",
+                dir.display()
+            );
+        }
+        Ok(Self::Kept(dir))
+    }
+
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Kept(dir) => dir.clone(),
+            Self::Temporary(dir) => dir.path().to_owned(),
+        }
+    }
+}
+
+/// A secret in Stripe's form.
+fn secret() -> String {
+    format!("whsec_{}", Alphanumeric.sample_string(&mut rand::rng(), 32))
+}
+
+/// What is there before the system starts.
+struct Stage {
+    options: Options,
+    reader: Reader,
+    chain: Arc<Chain>,
+    receiver: Receiver,
+    secret: String,
+}
+
+/// How the traffic ended.
+enum Played {
+    /// Everything was tried and looked at.
+    Through(Box<(Round, Audit)>),
+    /// Somebody stopped it.
+    Stopped,
+}
+
+impl Stage {
+    async fn perform(&self, place: &Place) -> anyhow::Result<ExitCode> {
+        let config = self.config(place)?;
+        install_logging(&config.logging)?;
+        let stop = CancellationToken::new();
+        let mut miner = Miner::start(&self.chain, &stop);
+        let system = Box::pin(System::start(&config, install_metrics()?)).await?;
+        let log = Arc::clone(&system.log);
+        let played = tokio::select! {
+            told = told_to_stop() => told.map(|()| Played::Stopped),
+            failed = miner.failed() => Err(failed),
+            played = Box::pin(self.play(&system)) => played,
+        };
+        self.reader.say("\nstopping");
+        system.shutdown().await;
+        miner.end().await?;
+        match (played?, self.options.until) {
+            (Played::Through(ended), _) => self.prove(&config, log, &ended).await,
+            (Played::Stopped, Until::Stopped) => Ok(ExitCode::SUCCESS),
+            (Played::Stopped, Until::Tried) => bail!("stopped before everything was tried"),
+        }
+    }
+
+    fn config(&self, place: &Place) -> anyhow::Result<Config> {
+        let chain = json!({
+            "id": CHAIN_ID, "rpc": [self.chain.url()], "confirmations": CONFIRMATIONS, "start_block": 0,
+            "tokens": [{ "asset": Asset::Token.id(), "address": self.chain.token(), "decimals": DECIMALS }],
+            "poll_interval_ms": 100,
+        });
+        let mut config = Config {
+            data: DataConfig { dir: place.path(), ..DataConfig::default() },
+            stripe: StripeConfig {
+                currencies: vec![Asset::Dollar.id().into()],
+                webhook_secrets: vec![self.secret.clone()],
+                ..StripeConfig::default()
+            },
+            wallet: WalletConfig { xpub: Some(XPUB.into()) },
+            logging: LoggingConfig { format: LogFormat::Text, level: "warn".into() },
+            chain: vec![serde_json::from_value(chain).context("the demo's chain")?],
+            ..Config::default()
+        };
+        config.api.listen = self.options.listen;
+        config.api.exempt_loopback = true;
+        let requests = NonZeroU32::MIN.saturating_add(REQUESTS);
+        (config.api.key_requests_per_second, config.api.key_burst) = (requests, requests);
+        config.webhooks.allowed_networks = vec!["127.0.0.0/8".parse()?];
+        config.webhooks.retry_after_seconds = vec![1, 1, 2, 5, 10];
+        let problems = config.problems();
+        if problems.is_empty() { Ok(config) } else { bail!("the demo's configuration: {}", problems.join("; ")) }
+    }
+
+    async fn play(&self, system: &System) -> anyhow::Result<Played> {
+        let url = format!("http://{}", system.address);
+        let key = system.admin_key.as_ref().context("the directory has an admin key already")?;
+        let admin = Api::new(&url, &key.0)?;
+        admin.ready().await?;
+        let (shop, secret) = Shop::open(&admin, &self.receiver.url).await?;
+        self.receiver.trust(&secret)?;
+        self.greet(&url, &key.0, &shop)?;
+        let stripe = Stripe::new(&url, self.secret.clone())?;
+        let world = World { chain: Arc::clone(&self.chain), shop, stripe, reader: self.reader };
+        let round = Box::pin(scenario::play(&world, self.options.payments)).await;
+        self.reader.chapter("Looking at every payment, balance and webhook");
+        let sources = Sources { shop: &world.shop, admin: &admin, receiver: &self.receiver, reads: &system.reads };
+        let audit = Audit::of(&round, &sources).await?;
+        report::tables(&round, &audit, self.reader);
+        if self.options.until == Until::Stopped {
+            self.print_problems(&round, &audit);
+            self.reader.chapter("Payments go on until Ctrl-C");
+            scenario::trickle(&world).await;
+        }
+        Ok(Played::Through(Box::new((round, audit))))
+    }
+
+    fn greet(&self, url: &str, admin: &str, shop: &Shop) -> anyhow::Result<()> {
+        if self.reader == Reader::Machine {
+            if self.options.until == Until::Stopped {
+                let merchant = json!({ "id": shop.id, "key": shop.key });
+                return output::json(&json!({ "url": url, "admin_key": admin, "merchant": merchant, "rpc": self.chain.url() }));
+            }
+            return Ok(());
+        }
+        let lines = [
+            format!("API      {url}/v1"),
+            format!("health   {url}/readyz"),
+            format!("metrics  {url}/metrics"),
+            format!("OpenAPI  {url}/openapi.json"),
+            format!("chain    {} ({})", self.chain.url(), self.chain.name()),
+            format!("webhooks {}", self.receiver.url),
+            format!("admin    {admin}"),
+            format!("shop     {} {}", shop.id, shop.key),
+            format!("\nLook in from another terminal:\n  curl -s {url}/v1/balances -H 'Authorization: Bearer {}'", shop.key),
+        ];
+        lines.iter().for_each(output::line);
+        Ok(())
+    }
+
+    fn print_problems(&self, round: &Round, audit: &Audit) {
+        for problem in round.problems.iter().chain(&audit.problems) {
+            self.reader.say(&format!("DIFFERENT: {problem}"));
+        }
+    }
+
+    /// Replays everything that happened, and says how all of it ended.
+    async fn prove(&self, config: &Config, log: Arc<EmbeddedLog>, ended: &(Round, Audit)) -> anyhow::Result<ExitCode> {
+        let (round, audit) = ended;
+        self.print_problems(round, audit);
+        self.reader.chapter("Verifying: every inbox is replayed and compared");
+        let sql = Layout::of(config).sql.path()?;
+        let report = Box::pin(verify::verify(log, &system::processors(), Some(&sql), &mut present::Bar::new())).await?;
+        let is_well = round.problems.is_empty() && audit.problems.is_empty();
+        match self.reader {
+            Reader::Machine => output::json(&self.result(round, audit, &report)?)?,
+            Reader::Terminal | Reader::Plain => output::line(present::text(&report)),
+        }
+        match (is_well, report.outcome()) {
+            (true, Outcome::Ok) => Ok(ExitCode::SUCCESS),
+            (true, _) => Ok(ExitCode::FAILURE),
+            (false, _) => {
+                let problems: Vec<_> = round.problems.iter().chain(&audit.problems).cloned().collect();
+                bail!("the demo ended otherwise than expected: {}", problems.join("; "))
+            }
+        }
+    }
+
+    fn result(&self, round: &Round, audit: &Audit, report: &Report) -> anyhow::Result<Value> {
+        let mut result = report::as_json(round, audit);
+        result["chain"] = json!({ "node": self.chain.name(), "id": CHAIN_ID });
+        result["problems"] = json!(round.problems.iter().chain(&audit.problems).collect::<Vec<_>>());
+        result["verify"] = serde_json::to_value(report)?;
+        let is_well = round.problems.is_empty() && audit.problems.is_empty() && report.outcome() == Outcome::Ok;
+        result["ok"] = json!(is_well);
+        Ok(result)
+    }
+}
+
+/// The task that makes blocks. It ends when this is dropped.
+struct Miner {
+    task: JoinHandle<anyhow::Result<()>>,
+    stop: CancellationToken,
+}
+
+impl Miner {
+    fn start(chain: &Arc<Chain>, stop: &CancellationToken) -> Self {
+        let task = tokio::spawn(Arc::clone(chain).mine_on(stop.clone()));
+        Self { task, stop: stop.clone() }
+    }
+
+    /// Waits until it ends by itself, which it does only when a block could not be made.
+    async fn failed(&mut self) -> anyhow::Error {
+        match (&mut self.task).await {
+            Ok(Ok(())) => anyhow::anyhow!("the chain makes no more blocks"),
+            Ok(Err(error)) => error.context("the chain makes no more blocks"),
+            Err(error) => anyhow::Error::new(error).context("the chain makes no more blocks"),
+        }
+    }
+
+    async fn end(&mut self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        if self.task.is_finished() {
+            return Ok(());
+        }
+        (&mut self.task).await.context("the task that makes blocks was aborted")?
+    }
+}
+
+impl Drop for Miner {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

@@ -1,0 +1,36 @@
+//! The whole system from outside: the real binary as a child process, a chain, a webhook receiver, Stripe's deliveries.
+//!
+//! Every test has a directory, ports and a process of its own, waits for states and never for a while, and leaves its
+//! directory behind when it fails. Scenarios about chains are written once and run twice: on the development chain, which
+//! needs nothing, and on anvil, a real EVM. A part that is not installed is named loudly ([`parts`]); nothing is skipped
+//! in silence.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::large_futures,
+    reason = "a test stops at what it did not expect, and its futures are few"
+)]
+
+mod anvil;
+mod api;
+mod api_scenarios;
+mod chain;
+mod command;
+mod devchain;
+mod gate;
+mod hook;
+mod kill;
+mod money;
+mod parts;
+mod place;
+mod receiver;
+mod scenarios;
+mod settings;
+mod shop;
+mod stage;
+mod startup;
+mod streambook;
+mod stripe;
+mod tampering;
+mod waiting;
