@@ -75,7 +75,8 @@ fn payment(transfer: &Transfer) -> [String; 3] {
 fn spawn() -> Option<(Child, String)> {
     let mut command = Command::new(parts::anvil()?);
     command.args(["--host", "127.0.0.1", "--port", "0", "--no-mining", "--chain-id", "31337"]);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let output = child.stdout.take().unwrap();
     let (found, listening) = mpsc::sync_channel(16);
     std::thread::spawn(move || {
@@ -93,7 +94,8 @@ fn spawn() -> Option<(Child, String)> {
 impl Anvil {
     async fn rpc(&self, method: &str, params: Value) -> Value {
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let mut answer: Value = self.client.post(&self.url).json(&body).send().await.unwrap().json().await.unwrap();
+        let mut answer: Value =
+            self.client.post(&self.url).json(&body).send().await.unwrap().json().await.unwrap();
         assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
         answer["result"].take()
     }
@@ -124,7 +126,8 @@ impl Anvil {
         let accounts = self.rpc("eth_accounts", json!([])).await;
         let owner = accounts[0].as_str().unwrap().to_owned();
         accounts[1].as_str().unwrap().clone_into(&mut self.payer);
-        let arguments = |name, symbol| [word(96), word(160), word(6), short_text(name), short_text(symbol)].concat();
+        let arguments =
+            |name, symbol| [word(96), word(160), word(6), short_text(name), short_text(symbol)].concat();
         self.tokens.accepted = self.create(&owner, "Token", &arguments("USD Coin", "USDC")).await;
         self.tokens.unlisted = self.create(&owner, "Token", &arguments("Junk", "JUNK")).await;
         self.router = self.create(&owner, "Router", "").await;
@@ -158,7 +161,8 @@ impl TestChain for Anvil {
 
     async fn transfer(&self, transfer: &Transfer) -> String {
         let words = [address(&transfer.to), word(transfer.units)];
-        self.send(&self.payer, Some(&transfer.token), call("Token", "transfer(address,uint256)", &words)).await
+        self.send(&self.payer, Some(&transfer.token), call("Token", "transfer(address,uint256)", &words))
+            .await
     }
 
     async fn together(&self, transfers: &[Transfer]) -> String {

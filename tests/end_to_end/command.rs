@@ -55,5 +55,7 @@ pub(crate) fn records(data: &Path) -> BTreeMap<String, u64> {
     let ended = run_on(data, &["topics", "list", "--json"]);
     assert_eq!(ended.code, Some(0), "topics list: {}", ended.err);
     let rows: Vec<Value> = serde_json::from_str(&ended.out).unwrap();
-    rows.iter().map(|row| (row["topic"].as_str().unwrap().to_owned(), row["records"].as_u64().unwrap())).collect()
+    rows.iter()
+        .map(|row| (row["topic"].as_str().unwrap().to_owned(), row["records"].as_u64().unwrap()))
+        .collect()
 }

@@ -14,17 +14,20 @@
 
 mod anvil;
 mod api;
-mod api_scenarios;
+mod cards;
 mod chain;
 mod command;
 mod devchain;
 mod gate;
 mod hook;
+mod idempotency;
+mod isolation;
 mod kill;
 mod money;
 mod parts;
 mod place;
 mod receiver;
+mod requests;
 mod scenarios;
 mod settings;
 mod shop;
@@ -34,3 +37,4 @@ mod streambook;
 mod stripe;
 mod tampering;
 mod waiting;
+mod webhooks;

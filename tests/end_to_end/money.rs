@@ -72,7 +72,10 @@ impl Tally {
 
 #[test]
 fn the_suites_own_arithmetic_is_exact() {
-    assert_eq!([token("12.50"), token("0.000001"), token("7"), token("-1.5")], [12_500_000, 1, 7_000_000, -1_500_000]);
+    assert_eq!(
+        [token("12.50"), token("0.000001"), token("7"), token("-1.5")],
+        [12_500_000, 1, 7_000_000, -1_500_000]
+    );
     assert_eq!([token_text(12_500_000), token_text(1)], ["12.500000", "0.000001"]);
     assert_eq!([0, 99, 100, 299, 300, 12_500_000].map(fee), [0, 0, 1, 1, 2, 62_500]);
 }

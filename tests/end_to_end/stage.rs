@@ -1,6 +1,6 @@
 //! A chain, a Streambook that follows it, and a shop: where the chain scenarios play.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     api::text,
@@ -65,7 +65,7 @@ impl<C: TestChain> Stage<C> {
 
     /// Takes a payment's money as it is.
     pub(crate) async fn accept(&self, payment: &Payment) -> Value {
-        self.shop.api.done(&format!("/v1/payments/{}/accept", payment.id), &Value::Null).await
+        self.shop.api.done(&format!("/v1/payments/{}/accept", payment.id), &json!({})).await
     }
 
     /// Waits until the accounts hold what the tally says, to the unit, and checks that the ledger adds up to the same.

@@ -91,9 +91,8 @@ impl Streambook {
         let mut child = self.child.take().expect("it runs");
         let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
         assert!(sent.success(), "SIGTERM cannot be sent");
-        let ended = waiting::until(async || {
-            child.try_wait().unwrap().ok_or_else(|| "it still runs".to_owned())
-        });
+        let ended =
+            waiting::until(async || child.try_wait().unwrap().ok_or_else(|| "it still runs".to_owned()));
         let ended: Result<ExitStatus, String> = ended.await;
         if !matches!(&ended, Ok(status) if status.success()) {
             child.kill().unwrap();

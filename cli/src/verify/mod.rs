@@ -47,7 +47,7 @@ use self::{
     sql::Sql,
 };
 pub(crate) use self::{
-    progress::{Progress, Silent, Stage},
+    progress::{Progress, Stage},
     report::{Difference, Outcome, Report, VerifyFailure},
 };
 

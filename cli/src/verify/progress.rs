@@ -29,9 +29,11 @@ pub(crate) trait Progress: Send {
 }
 
 /// Tells nobody.
+#[cfg(test)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Silent;
 
+#[cfg(test)]
 impl Progress for Silent {
     fn update(&mut self, _: Stage, _: u64, _: u64) {}
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use streambook_log::{
     Log, NewRecord,
-    embedded::{Commit, EmbeddedLog, StateWrite},
+    embedded::{Commit, EmbeddedLog, EmbeddedOptions, StateWrite},
 };
 use streambook_model::{
     codec,
@@ -20,7 +20,10 @@ use super::{
     difference, verified,
     world::{World, busy, processors, records, tamper},
 };
-use crate::verify::{progress::Silent, report::Outcome};
+use crate::verify::{
+    progress::Silent,
+    report::{Difference, Outcome},
+};
 
 /// The last record of a partition as it would be encoded without lineage, and its lineage.
 async fn last(log: &EmbeddedLog, at: &TopicPartition) -> (NewRecord, Source, u64) {
@@ -38,7 +41,7 @@ async fn append(log: &EmbeddedLog, at: &TopicPartition, record: NewRecord) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_without_lineage_on_a_topic_of_tasks_is_found() {
     let whole = World::new().await;
-    for topic in super::super::records::TASKS_ONLY {
+    for topic in crate::verify::records::TASKS_ONLY {
         let world = whole.copy();
         let log = world.open();
         let from = busy(&log, topics::LEDGER_TRANSACTIONS).await;
@@ -117,28 +120,55 @@ async fn an_output_replaced_by_another_is_named_with_both_contents() {
     drop(log);
 
     let copy = tempfile::tempdir().unwrap();
-    copy_log(&world, copy.path(), (&at, Offset(offset)), value.into()).await;
-    let log = EmbeddedLog::open(streambook_log::embedded::EmbeddedOptions::new(copy.path())).unwrap();
-    let report = super::super::verify(log, &processors(), None, &mut Silent).await.unwrap();
-    let found = report.first_difference.unwrap();
+    let record = NewRecord::new(kept.last().unwrap().key.clone(), value);
+    let found = difference_with(&world, copy.path(), (&at, Offset(offset)), record).await;
     assert!(found.what.contains("is not what was recorded"), "{found:?}");
     assert_eq!((found.partition, found.offset), (Some(at.partition.0), Some(offset)));
     assert!(found.found.contains("another money event") && !found.expected.contains("another money event"));
 }
 
+/// The running hash does not cover the keys; they are compared all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_under_another_key_is_found() {
+    let world = World::without_sql(3).await;
+    let log = world.open();
+    let at = busy(&log, topics::PAYMENTS_EVENTS).await;
+    let record = records(&log, &at).await.remove(0);
+    drop(log);
+    let copy = tempfile::tempdir().unwrap();
+    let other = NewRecord::new("another key", record.value);
+    let found = difference_with(&world, copy.path(), (&at, Offset(0)), other).await;
+    assert!(
+        found.what.contains("is not what was recorded") && found.found.contains("another key"),
+        "{found:?}"
+    );
+}
+
+/// What is found in a copy of the log of which one record is another.
+async fn difference_with(
+    world: &World,
+    copy: &Path,
+    at: (&TopicPartition, Offset),
+    record: NewRecord,
+) -> Difference {
+    copy_log(world, copy, at, record).await;
+    let log = EmbeddedLog::open(EmbeddedOptions::new(copy)).unwrap();
+    let report = crate::verify::verify(log, &processors(), None, &mut Silent).await.unwrap();
+    report.first_difference.unwrap()
+}
+
 /// Writes every record and every state again, with one record replaced.
-async fn copy_log(world: &World, to: &Path, (at, offset): (&TopicPartition, Offset), value: Bytes) {
-    let (from, to) =
-        (world.open(), EmbeddedLog::open(streambook_log::embedded::EmbeddedOptions::new(to)).unwrap());
+async fn copy_log(world: &World, to: &Path, (at, offset): (&TopicPartition, Offset), replacement: NewRecord) {
+    let (from, to) = (world.open(), EmbeddedLog::open(EmbeddedOptions::new(to)).unwrap());
     for def in topics::ALL {
         let retention = streambook_log::Retention::Forever;
         let spec = streambook_log::TopicSpec { name: def.topic(), partitions: def.partitions, retention };
         to.ensure_topic(&spec).await.unwrap();
         for number in 0..def.partitions {
             let here = TopicPartition::new(def.topic(), streambook_model::position::Partition(number));
-            let other = |record: streambook_log::Record| {
-                let replaced = (&here, record.offset) == (at, offset);
-                NewRecord::new(record.key, if replaced { value.clone() } else { record.value })
+            let other = |record: streambook_log::Record| match (&here, record.offset) == (at, offset) {
+                true => replacement.clone(),
+                false => NewRecord::new(record.key, record.value),
             };
             let records = records(&from, &here).await.into_iter().map(other).collect();
             to.append(&here, records).await.unwrap();
@@ -223,7 +253,7 @@ async fn a_trimmed_inbox_is_never_called_right() {
     let report = verified(&world).await;
     assert_eq!((report.outcome(), report.outcome().exit_code()), (Outcome::Incomplete, 2), "{report:#?}");
     assert!(report.unverified[0].contains(&format!("book/{}", at.partition)), "{report:#?}");
-    assert!(super::super::present::text(&report).lines().last().unwrap().starts_with("verify: incomplete"));
+    assert!(crate::verify::present::text(&report).lines().last().unwrap().starts_with("verify: incomplete"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,7 +49,7 @@ use streambook_runtime::{
 use streambook_sinks::sql::{SqlConfig, SqlSink};
 use tokio_util::sync::CancellationToken;
 
-use crate::verify::{Report, Silent, VerifyFailure, verify_directory};
+use crate::verify::{Report, VerifyFailure, progress::Silent, verify_directory};
 
 pub(super) const MERCHANTS: u64 = 5;
 pub(super) const PAYMENTS: u64 = 40;
