@@ -27,19 +27,25 @@ pub fn past() -> Vec<SchemaFile> {
 }
 
 fn files(embedded: &[(&str, &str)]) -> Vec<SchemaFile> {
-    embedded.iter().map(|(name, text)| SchemaFile { name: (*name).to_owned(), text: (*text).to_owned() }).collect()
+    embedded
+        .iter()
+        .map(|(name, text)| SchemaFile { name: (*name).to_owned(), text: (*text).to_owned() })
+        .collect()
 }
 
 /// Everything that is wrong, in words. Empty when every version can read every other.
 pub fn check(current: &[SchemaFile], past: &[SchemaFile]) -> Vec<String> {
     let mut problems = Vec::new();
-    let today: BTreeMap<&str, Schema> = current.iter().filter_map(|file| parse(file, &mut problems)).collect();
+    let today: BTreeMap<&str, Schema> =
+        current.iter().filter_map(|file| parse(file, &mut problems)).collect();
     let mut published: BTreeMap<&str, bool> = today.keys().map(|name| (*name, false)).collect();
     for file in past {
         let Some((stem, before)) = parse(file, &mut problems) else { continue };
         let name = stem.split('.').next().unwrap_or(stem);
         let Some(now) = today.get(name) else {
-            problems.push(format!("{stem} was published and {name} is gone: records of it could not be read any more"));
+            problems.push(format!(
+                "{stem} was published and {name} is gone: records of it could not be read any more"
+            ));
             continue;
         };
         if before.canonical_form() == now.canonical_form() {
@@ -50,7 +56,10 @@ pub fn check(current: &[SchemaFile], past: &[SchemaFile]) -> Vec<String> {
         }
     }
     let missing = published.iter().filter(|(_, published)| !**published);
-    problems.extend(missing.map(|(name, _)| format!("{name} as it is now is not among its published versions in history/")));
+    problems.extend(
+        missing
+            .map(|(name, _)| format!("{name} as it is now is not among its published versions in history/")),
+    );
     problems
 }
 
@@ -95,7 +104,9 @@ mod tests {
     #[test]
     fn a_change_that_is_not_recorded_and_a_lost_schema_are_problems() {
         let x = r#"{"name":"x","type":"long"}"#;
-        assert!(check(&[file("A", x)], &[]).iter().any(|problem| problem.contains("not among its published")));
+        assert!(
+            check(&[file("A", x)], &[]).iter().any(|problem| problem.contains("not among its published"))
+        );
         assert!(check(&[], &[file("A.1", x)]).iter().any(|problem| problem.contains("is gone")));
     }
 

@@ -53,7 +53,8 @@ impl<'p> Bench<'p> {
     pub(crate) fn try_feed(&mut self, message: impl Into<Message>) -> Result<Step, Stopped> {
         let value = codec::encode(&message.into()).unwrap();
         let appended_at_ms = u64::try_from(self.now).unwrap();
-        let record = Record { offset: Offset(self.next), appended_at_ms, key: Bytes::new(), value: value.into() };
+        let record =
+            Record { offset: Offset(self.next), appended_at_ms, key: Bytes::new(), value: value.into() };
         self.next += 1;
         self.task.step(&record, &mut self.state)
     }

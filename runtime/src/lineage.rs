@@ -80,7 +80,12 @@ pub fn receive(state: &mut dyn State, source: &Source) -> Result<Verdict, Fault>
 const SENT: Table<Mark> = Table::new(0);
 
 /// Gives the next output to this destination its lineage, and remembers it.
-pub fn send(state: &mut dyn State, task: &str, to: &TopicPartition, unstamped: &[u8]) -> Result<Source, StateError> {
+pub fn send(
+    state: &mut dyn State,
+    task: &str,
+    to: &TopicPartition,
+    unstamped: &[u8],
+) -> Result<Source, StateError> {
     let key = ("out", to.topic.as_str(), to.partition.0);
     let last = SENT.get(state, key)?.unwrap_or(Mark::START);
     let seq = last.seq + 1;

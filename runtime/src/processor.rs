@@ -147,11 +147,23 @@ impl<'a> Context<'a> {
     }
 
     /// Emits a record to a named partition.
-    pub fn emit_to(&mut self, topic: TopicDef, to: Partition, key: impl AsRef<[u8]>, message: impl Into<Message>) {
+    pub fn emit_to(
+        &mut self,
+        topic: TopicDef,
+        to: Partition,
+        key: impl AsRef<[u8]>,
+        message: impl Into<Message>,
+    ) {
         self.emit_routed(topic, Route::To(to), key, message);
     }
 
-    fn emit_routed(&mut self, topic: TopicDef, route: Route, key: impl AsRef<[u8]>, message: impl Into<Message>) {
+    fn emit_routed(
+        &mut self,
+        topic: TopicDef,
+        route: Route,
+        key: impl AsRef<[u8]>,
+        message: impl Into<Message>,
+    ) {
         let key = Bytes::copy_from_slice(key.as_ref());
         self.emitted.push(Emitted { topic, route, key, message: message.into() });
     }

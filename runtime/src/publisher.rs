@@ -77,9 +77,11 @@ impl Publisher {
         let to = TopicPartition::new(topic.topic(), partition_of(&key, topic.partitions));
         let encode = |message| codec::encode(message).map(|value| NewRecord::new(key.clone(), value));
         let records = messages.iter().map(encode).collect::<Result<_, _>>();
-        let records = records.map_err(|source| PublishError::Encode { topic: topic.name.to_owned(), source })?;
+        let records =
+            records.map_err(|source| PublishError::Encode { topic: topic.name.to_owned(), source })?;
         let appended = self.log.append(&to, records).await;
-        let appended = appended.map_err(|source| PublishError::Append { topic: topic.name.to_owned(), source })?;
+        let appended =
+            appended.map_err(|source| PublishError::Append { topic: topic.name.to_owned(), source })?;
         Ok(Published { to, appended })
     }
 
@@ -91,7 +93,8 @@ impl Publisher {
         message: &Message,
     ) -> Result<Appended, PublishError> {
         let topic = to.topic.as_str().to_owned();
-        let value = codec::encode(message).map_err(|source| PublishError::Encode { topic: topic.clone(), source })?;
+        let value =
+            codec::encode(message).map_err(|source| PublishError::Encode { topic: topic.clone(), source })?;
         let appended = self.log.append(to, vec![NewRecord::new(key, value)]).await;
         appended.map_err(|source| PublishError::Append { topic, source })
     }

@@ -10,7 +10,11 @@ use std::{
 
 use streambook_log::{Log, LogError, ReadLimit, Record, Visibility, embedded::EmbeddedLog};
 use streambook_model::{
-    message::Message, meta::Meta, position::{Offset, Partition}, records::book::Tick, time::Timestamp,
+    message::Message,
+    meta::Meta,
+    position::{Offset, Partition},
+    records::book::Tick,
+    time::Timestamp,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -135,7 +139,9 @@ impl Runner {
 
     fn count(&self, task: &Task<'_>, taken: &[Step], records: &[Record], emitted: usize, commit: Duration) {
         let label = || ("task", task.name().to_owned());
-        for (kind, name) in [(Taken::Processed, "processed"), (Taken::Repeat, "repeat"), (Taken::DeadLettered, "dead")] {
+        for (kind, name) in
+            [(Taken::Processed, "processed"), (Taken::Repeat, "repeat"), (Taken::DeadLettered, "dead")]
+        {
             let count = taken.iter().filter(|step| step.taken == kind).count();
             if count > 0 {
                 Metric::Records.count(count as u64, &[label(), ("result", name.to_owned())]);

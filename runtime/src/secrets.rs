@@ -28,7 +28,9 @@ pub enum SecretError {
         source: io::Error,
     },
     /// The file does not hold a key.
-    #[error("{path} does not hold a secret key: write 64 hex digits into it, for example with `openssl rand -hex 32`")]
+    #[error(
+        "{path} does not hold a secret key: write 64 hex digits into it, for example with `openssl rand -hex 32`"
+    )]
     Malformed {
         /// The file.
         path: String,
@@ -37,7 +39,9 @@ pub enum SecretError {
     #[error("the secret is too long to be sealed")]
     Seal,
     /// It was sealed with another key or for another owner, or it was changed.
-    #[error("the sealed secret does not open: it was sealed with another key, for another owner, or it was changed")]
+    #[error(
+        "the sealed secret does not open: it was sealed with another key, for another owner, or it was changed"
+    )]
     Open,
 }
 
@@ -68,7 +72,12 @@ impl SecretKey {
     }
 
     /// Seals a secret for an owner. A nonce is used once.
-    pub fn seal(&self, nonce: [u8; NONCE_BYTES], owner: &[u8], plain: &[u8]) -> Result<SealedSecret, SecretError> {
+    pub fn seal(
+        &self,
+        nonce: [u8; NONCE_BYTES],
+        owner: &[u8],
+        plain: &[u8],
+    ) -> Result<SealedSecret, SecretError> {
         let sealed = self.0.encrypt(&XNonce::from(nonce), Payload { msg: plain, aad: owner });
         let ciphertext = sealed.map_err(|_| SecretError::Seal)?;
         Ok(SealedSecret { nonce: nonce.to_vec(), ciphertext })
@@ -100,7 +109,10 @@ mod tests {
         let mut changed = sealed.clone();
         changed.ciphertext[0] ^= 1;
         assert!(key(1).open(&changed, b"we_1").is_err(), "changed");
-        assert!(key(1).open(&SealedSecret { nonce: vec![7; 3], ..sealed }, b"we_1").is_err(), "a short nonce");
+        assert!(
+            key(1).open(&SealedSecret { nonce: vec![7; 3], ..sealed }, b"we_1").is_err(),
+            "a short nonce"
+        );
     }
 
     #[test]

@@ -94,7 +94,10 @@ impl<S: Sink> SinkRunner<S> {
     }
 
     /// The position of every partition of every input; waits for the sink to be reachable.
-    async fn start(&mut self, stop: &CancellationToken) -> Result<BTreeMap<TopicPartition, Offset>, SinkStopped> {
+    async fn start(
+        &mut self,
+        stop: &CancellationToken,
+    ) -> Result<BTreeMap<TopicPartition, Offset>, SinkStopped> {
         let mut pause = PAUSE_FIRST;
         let committed = loop {
             match self.sink.positions().await {
@@ -187,8 +190,11 @@ impl<S: Sink> SinkRunner<S> {
 
 fn decode(from: &TopicPartition, record: &Record) -> Result<Delivered, SinkStopped> {
     let message = codec::decode(&record.value);
-    let message =
-        message.map_err(|source| SinkStopped::Decode { from: from.clone(), offset: record.offset, source })?;
+    let message = message.map_err(|source| SinkStopped::Decode {
+        from: from.clone(),
+        offset: record.offset,
+        source,
+    })?;
     Ok(Delivered { from: from.clone(), offset: record.offset, message })
 }
 

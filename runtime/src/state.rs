@@ -128,7 +128,8 @@ impl State for Overlay<'_> {
         // Each change hides at most one pair below, so this many pairs are enough to fill the limit.
         let hidden = changes.clone().count();
         let below = self.base.scan(from, to, limit.saturating_add(hidden))?;
-        let mut merged: BTreeMap<Bytes, Option<Bytes>> = below.into_iter().map(|(k, v)| (k, Some(v))).collect();
+        let mut merged: BTreeMap<Bytes, Option<Bytes>> =
+            below.into_iter().map(|(k, v)| (k, Some(v))).collect();
         merged.extend(changes.map(|(key, change)| (key.clone(), change.clone())));
         Ok(merged.into_iter().filter_map(|(key, value)| Some((key, value?))).take(limit).collect())
     }

@@ -133,7 +133,8 @@ impl<'p> Task<'p> {
         // Lineage is remembered even when the record turns out to be a dead letter: it was taken.
         let received = overlay.into_changes();
         let overlay = Overlay::with_changes(state, received.clone());
-        let mut context = Context::new(overlay, &self.name, self.inbox.partition, record.offset, meta.clone());
+        let mut context =
+            Context::new(overlay, &self.name, self.inbox.partition, record.offset, meta.clone());
         match self.processor.process(message, &mut context) {
             Ok(()) => {}
             Err(Fault::DeadLetter { code, reason }) => {
@@ -149,7 +150,12 @@ impl<'p> Task<'p> {
         Ok(Step::done(Taken::Processed, &meta, outputs))
     }
 
-    fn outputs(&self, record: &Record, emitted: Vec<Emitted>, state: &mut dyn State) -> Result<Vec<Output>, Stopped> {
+    fn outputs(
+        &self,
+        record: &Record,
+        emitted: Vec<Emitted>,
+        state: &mut dyn State,
+    ) -> Result<Vec<Output>, Stopped> {
         emitted.into_iter().map(|emitted| self.output(record, emitted, state)).collect()
     }
 

@@ -176,14 +176,25 @@ impl<V: Serialize + DeserializeOwned> Table<V> {
     }
 
     /// The first `limit` values whose key begins with `prefix`, in key order.
-    pub fn scan_prefix(&self, state: &dyn State, prefix: impl Key, limit: usize) -> Result<Vec<V>, StateError> {
+    pub fn scan_prefix(
+        &self,
+        state: &dyn State,
+        prefix: impl Key,
+        limit: usize,
+    ) -> Result<Vec<V>, StateError> {
         let from = self.key(prefix);
         let to = after_prefix(&from);
         self.values(state, &from, &to, limit)
     }
 
     /// The first `limit` values with `from <= key < to`, in key order.
-    pub fn scan(&self, state: &dyn State, from: impl Key, to: impl Key, limit: usize) -> Result<Vec<V>, StateError> {
+    pub fn scan(
+        &self,
+        state: &dyn State,
+        from: impl Key,
+        to: impl Key,
+        limit: usize,
+    ) -> Result<Vec<V>, StateError> {
         self.values(state, &self.key(from), &self.key(to), limit)
     }
 
@@ -215,7 +226,9 @@ fn decode<V: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<V, StateError
 
 fn encode<V: Serialize>(key: &[u8], value: &V) -> Result<Bytes, StateError> {
     let bytes = postcard::to_extend(value, vec![VERSION]);
-    bytes.map(Bytes::from).map_err(|error| StateError::Encode { key: hex::encode(key), reason: error.to_string() })
+    bytes
+        .map(Bytes::from)
+        .map_err(|error| StateError::Encode { key: hex::encode(key), reason: error.to_string() })
 }
 
 #[cfg(test)]

@@ -82,7 +82,8 @@ fn inbox() -> TopicPartition {
 
 fn tick(now: i64, source: Option<Source>) -> NewRecord {
     let zero = Timestamp::from_millis(0);
-    let meta = Meta { source, id: now.to_string(), occurred_at: zero, recorded_at: zero, cause: None, trace: None };
+    let meta =
+        Meta { source, id: now.to_string(), occurred_at: zero, recorded_at: zero, cause: None, trace: None };
     let message = Message::from(Tick { meta, now: Timestamp::from_millis(now) });
     NewRecord::new(&b"k"[..], codec::encode(&message).unwrap())
 }
@@ -96,7 +97,8 @@ async fn all(log: &EmbeddedLog, topic: TopicDef) -> Vec<Message> {
     let mut found = Vec::new();
     for number in 0..topic.partitions {
         let partition = TopicPartition::new(topic.topic(), Partition(number));
-        let records = log.read(&partition, Offset(0), ReadLimit::default(), Visibility::Written).await.unwrap();
+        let records =
+            log.read(&partition, Offset(0), ReadLimit::default(), Visibility::Written).await.unwrap();
         found.extend(records.iter().map(|record| codec::decode(&record.value).unwrap()));
     }
     found
@@ -119,7 +121,8 @@ struct Running {
 
 fn start(log: &Arc<EmbeddedLog>) -> Running {
     let (stop, health) = (CancellationToken::new(), Health::default());
-    let runner = Runner::new(Arc::clone(log), Arc::new(Counter), Partition(3), clock::system(), health.clone());
+    let runner =
+        Runner::new(Arc::clone(log), Arc::new(Counter), Partition(3), clock::system(), health.clone());
     let task = tokio::spawn(supervise(runner, stop.clone()));
     Running { stop, task, health }
 }
@@ -187,7 +190,9 @@ async fn a_task_that_must_not_guess_stops_with_its_reason_and_stays_stopped() {
     for _ in 0..2 {
         let running = start(&log);
         until(async || !running.health.stopped().is_empty()).await;
-        let Some(Condition::Stopped { reason }) = running.health.conditions().remove("counter/3") else { panic!() };
+        let Some(Condition::Stopped { reason }) = running.health.conditions().remove("counter/3") else {
+            panic!()
+        };
         assert_eq!(reason, "book.inbox/3 offset 2: ninety-nine");
         assert_eq!(counts(&log).await, [(1, 1), (2, 2)], "the records before it are committed, once");
         running.end().await;
@@ -203,7 +208,11 @@ async fn repeats_are_dropped_and_a_gap_stops_the_task() {
     log.append(&inbox(), sent.to_vec()).await.unwrap();
     let running = start(&log);
     until(async || !running.health.stopped().is_empty()).await;
-    assert!(running.health.stopped()[0].1.contains("expected seq 4, found 5"), "{:?}", running.health.stopped());
+    assert!(
+        running.health.stopped()[0].1.contains("expected seq 4, found 5"),
+        "{:?}",
+        running.health.stopped()
+    );
     assert_eq!(counts(&log).await.len(), 3);
     running.end().await;
 }
@@ -216,5 +225,9 @@ async fn a_due_deadline_becomes_one_tick_in_the_inbox() {
     let running = start(&log);
     until(async || counts(&log).await.len() == 2).await;
     running.end().await;
-    assert_eq!(log.written_end(&inbox()).unwrap(), Offset(2), "the tick is a record of the inbox, appended once");
+    assert_eq!(
+        log.written_end(&inbox()).unwrap(),
+        Offset(2),
+        "the tick is a record of the inbox, appended once"
+    );
 }

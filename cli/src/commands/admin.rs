@@ -27,7 +27,9 @@ pub(crate) struct Target {
 #[derive(Subcommand)]
 pub(crate) enum Keys {
     /// Create a key for a merchant; it is shown once.
-    #[command(after_help = "Example:\n  streambook keys create --merchant mer_… --scopes read,write --mode test")]
+    #[command(
+        after_help = "Example:\n  streambook keys create --merchant mer_… --scopes read,write --mode test"
+    )]
     Create {
         #[command(flatten)]
         target: Target,
@@ -83,7 +85,9 @@ pub(crate) enum Merchants {
 #[derive(Subcommand)]
 pub(crate) enum Endpoints {
     /// Create an endpoint; its signing secret is shown once.
-    #[command(after_help = "Example:\n  streambook endpoints create --merchant mer_… https://shop.example/hook")]
+    #[command(
+        after_help = "Example:\n  streambook endpoints create --merchant mer_… https://shop.example/hook"
+    )]
     Create {
         #[command(flatten)]
         target: Target,
@@ -125,7 +129,9 @@ impl Keys {
                 let body = json!({ "merchant": merchant, "scopes": scopes, "mode": mode });
                 target.post("/v1/api-keys", None, &body).await
             }
-            Self::List { target } => target.list("/v1/api-keys", None, &["id", "merchant", "mode", "scopes", "hint"]).await,
+            Self::List { target } => {
+                target.list("/v1/api-keys", None, &["id", "merchant", "mode", "scopes", "hint"]).await
+            }
             Self::Revoke { target, id } => target.delete(&format!("/v1/api-keys/{id}"), None).await,
         }
     }
@@ -141,7 +147,9 @@ impl Merchants {
                 }
                 target.post("/v1/merchants", None, &body).await
             }
-            Self::List { target } => target.list("/v1/merchants", None, &["id", "name", "settlement", "created_at"]).await,
+            Self::List { target } => {
+                target.list("/v1/merchants", None, &["id", "name", "settlement", "created_at"]).await
+            }
         }
     }
 }
@@ -153,8 +161,12 @@ impl Endpoints {
             Self::Create { target, merchant, events, url } => {
                 target.post(PATH, Some(&merchant), &json!({ "url": url, "events": events })).await
             }
-            Self::List { target, merchant } => target.list(PATH, Some(&merchant), &["id", "url", "events"]).await,
-            Self::Delete { target, merchant, id } => target.delete(&format!("{PATH}/{id}"), Some(&merchant)).await,
+            Self::List { target, merchant } => {
+                target.list(PATH, Some(&merchant), &["id", "url", "events"]).await
+            }
+            Self::Delete { target, merchant, id } => {
+                target.delete(&format!("{PATH}/{id}"), Some(&merchant)).await
+            }
         }
     }
 }
@@ -175,21 +187,33 @@ impl Target {
             return Ok(ExitCode::SUCCESS);
         }
         let rows = found["data"].as_array().cloned().unwrap_or_default();
-        output::table(columns, rows.iter().map(|row| columns.iter().map(|column| cell(&row[*column])).collect()));
+        output::table(
+            columns,
+            rows.iter().map(|row| columns.iter().map(|column| cell(&row[*column])).collect()),
+        );
         Ok(ExitCode::SUCCESS)
     }
 
     fn show(&self, value: &Value) -> anyhow::Result<ExitCode> {
         match value.as_object() {
             Some(fields) if !self.json => {
-                output::table(&["field", "value"], fields.iter().map(|(name, value)| vec![name.clone(), cell(value)]));
+                output::table(
+                    &["field", "value"],
+                    fields.iter().map(|(name, value)| vec![name.clone(), cell(value)]),
+                );
             }
             _ => output::json(value)?,
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn call(&self, method: Method, path: &str, merchant: Option<&str>, body: Option<&Value>) -> anyhow::Result<Value> {
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        merchant: Option<&str>,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
         let url = format!("{}{path}", self.api.trim_end_matches('/'));
         let mut request = reqwest::Client::new().request(method, &url).bearer_auth(&self.key);
         if let Some(merchant) = merchant {
@@ -198,10 +222,17 @@ impl Target {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.with_context(|| format!("cannot reach {url}: is `streambook up` running?"))?;
+        let response = request
+            .send()
+            .await
+            .with_context(|| format!("cannot reach {url}: is `streambook up` running?"))?;
         let status = response.status();
         let text = response.text().await.context("the answer broke off")?;
-        let value: Value = if text.is_empty() { json!({}) } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };
+        let value: Value = if text.is_empty() {
+            json!({})
+        } else {
+            serde_json::from_str(&text).unwrap_or(Value::String(text))
+        };
         if !status.is_success() {
             let detail = value["detail"].as_str().map_or_else(|| value.to_string(), str::to_owned);
             bail!("{status}: {detail}");

@@ -32,10 +32,17 @@ impl Schemas {
         };
         let problems = compatibility::check(&current, &past);
         match json {
-            true => output::json(&serde_json::json!({ "schemas": current.len(), "past": past.len(), "problems": problems }))?,
+            true => output::json(
+                &serde_json::json!({ "schemas": current.len(), "past": past.len(), "problems": problems }),
+            )?,
             false => {
                 problems.iter().for_each(output::line);
-                output::line(format!("schemas: {} current, {} published versions, {} problems", current.len(), past.len(), problems.len()));
+                output::line(format!(
+                    "schemas: {} current, {} published versions, {} problems",
+                    current.len(),
+                    past.len(),
+                    problems.len()
+                ));
             }
         }
         Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -48,7 +55,8 @@ fn read(dir: &std::path::Path) -> anyhow::Result<Vec<SchemaFile>> {
     for entry in entries {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "avsc") {
-            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text =
+                std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
             files.push(SchemaFile { name, text });
         }

@@ -83,7 +83,14 @@ impl Topics {
                 let log = open(&source).await?;
                 for number in 0..topic.partitions {
                     if partition.is_none_or(|wanted| wanted == number) {
-                        tail(&log, &TopicPartition::new(topic.topic(), Partition(number)), last, from, format).await?;
+                        tail(
+                            &log,
+                            &TopicPartition::new(topic.topic(), Partition(number)),
+                            last,
+                            from,
+                            format,
+                        )
+                        .await?;
                     }
                 }
             }
@@ -102,7 +109,10 @@ async fn open(source: &Source) -> anyhow::Result<Arc<EmbeddedLog>> {
 
 fn find(name: &str) -> anyhow::Result<TopicDef> {
     let names = || topics::ALL.map(|topic| topic.name).join(", ");
-    topics::ALL.into_iter().find(|topic| topic.name == name).with_context(|| format!("no topic `{name}`: there are {}", names()))
+    topics::ALL
+        .into_iter()
+        .find(|topic| topic.name == name)
+        .with_context(|| format!("no topic `{name}`: there are {}", names()))
 }
 
 async fn bounds(log: &EmbeddedLog, topic: TopicDef) -> anyhow::Result<Vec<Bounds>> {
@@ -126,7 +136,13 @@ async fn list(log: &EmbeddedLog, as_json: bool) -> anyhow::Result<()> {
     }
     let row = |(topic, records): (TopicDef, u64)| {
         let public = if topic.public { "public" } else { "private" };
-        vec![topic.name.into(), topic.partitions.to_string(), records.to_string(), topic.key.into(), public.into()]
+        vec![
+            topic.name.into(),
+            topic.partitions.to_string(),
+            records.to_string(),
+            topic.key.into(),
+            public.into(),
+        ]
     };
     output::table(&["topic", "partitions", "records", "key", ""], rows.into_iter().map(row));
     Ok(())
@@ -138,11 +154,18 @@ async fn describe(log: &EmbeddedLog, topic: TopicDef, as_json: bool) -> anyhow::
     if as_json {
         let row = |(number, bounds): (usize, &Bounds)| json!({ "partition": number, "first": bounds.first.0, "end": bounds.end.0 });
         let partitions: Vec<Value> = bounds.iter().enumerate().map(row).collect();
-        return output::json(&json!({ "topic": topic.name, "identity": identity, "key": topic.key, "partitions": partitions }));
+        return output::json(
+            &json!({ "topic": topic.name, "identity": identity, "key": topic.key, "partitions": partitions }),
+        );
     }
     output::line(format!("{} (identity {identity}), keyed by {}", topic.name, topic.key));
     let row = |(number, bounds): (usize, Bounds)| {
-        vec![number.to_string(), bounds.first.to_string(), bounds.end.to_string(), bounds.records().to_string()]
+        vec![
+            number.to_string(),
+            bounds.first.to_string(),
+            bounds.end.to_string(),
+            bounds.records().to_string(),
+        ]
     };
     output::table(&["partition", "first", "end", "records"], bounds.into_iter().enumerate().map(row));
     Ok(())
@@ -172,7 +195,8 @@ async fn tail(
 
 fn print(partition: &TopicPartition, record: &Record, format: Format) -> anyhow::Result<()> {
     if format == Format::Avro {
-        let length = u32::try_from(record.value.len()).context("a record is longer than its length can say")?;
+        let length =
+            u32::try_from(record.value.len()).context("a record is longer than its length can say")?;
         let mut out = std::io::stdout().lock();
         out.write_all(&length.to_be_bytes())?;
         return Ok(out.write_all(&record.value)?);

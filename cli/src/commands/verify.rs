@@ -17,8 +17,10 @@ const COULD_NOT_VERIFY: u8 = 2;
 
 /// Prove that the books are right.
 #[derive(Args)]
-#[command(after_help = "Exit code: 0 everything is right, 1 something differs, 2 not everything could be verified.\n\
-Example:\n  streambook verify --data ./data")]
+#[command(
+    after_help = "Exit code: 0 everything is right, 1 something differs, 2 not everything could be verified.\n\
+Example:\n  streambook verify --data ./data"
+)]
 pub(crate) struct Verify {
     #[command(flatten)]
     source: Source,

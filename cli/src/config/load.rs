@@ -56,7 +56,8 @@ pub(crate) fn load(
     }
     let parsed = sources.add_source(overrides(environment)).build().and_then(config::Config::try_deserialize);
     let parsed: Result<Config, _> = parsed;
-    let config = parsed.map_err(|error| ConfigFailure::Parse { origin: origin.clone(), message: error.to_string() })?;
+    let config = parsed
+        .map_err(|error| ConfigFailure::Parse { origin: origin.clone(), message: error.to_string() })?;
     let problems = config.problems();
     if problems.is_empty() { Ok(config) } else { Err(ConfigFailure::Invalid { origin, problems }) }
 }

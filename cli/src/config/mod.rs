@@ -15,10 +15,7 @@ use streambook_model::{
 };
 use streambook_sinks::{sql::SqlConfig, webhooks::WebhooksConfig};
 
-pub(crate) use self::{
-    default::DEFAULT_CONFIG,
-    load::load,
-};
+pub(crate) use self::{default::DEFAULT_CONFIG, load::load};
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -151,7 +148,9 @@ impl Config {
         let mut ids: Vec<_> = self.chain.iter().map(|chain| chain.id).collect();
         ids.sort_unstable();
         let twice: Vec<_> = ids.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
-        problems.extend(twice.iter().map(|id| format!("[[chain]] id {id} is there twice: one section for each chain")));
+        problems.extend(
+            twice.iter().map(|id| format!("[[chain]] id {id} is there twice: one section for each chain")),
+        );
         if !self.chain.is_empty() && self.wallet.xpub.is_none() {
             problems.push(
                 "[wallet] xpub is missing: chain payments need the extended public key (xpub…) that deposit \
@@ -169,14 +168,20 @@ impl Config {
                 problems.push(format!("[[asset]] id: {error}"));
             }
             if asset.id.contains(':') {
-                problems.push(format!("[[asset]] id {}: a token belongs in its [[chain]]'s `tokens`", asset.id));
+                problems
+                    .push(format!("[[asset]] id {}: a token belongs in its [[chain]]'s `tokens`", asset.id));
             }
             if asset.scale > LARGEST_SCALE {
-                problems.push(format!("[[asset]] scale of {} is {}: at most {LARGEST_SCALE}", asset.id, asset.scale));
+                problems.push(format!(
+                    "[[asset]] scale of {} is {}: at most {LARGEST_SCALE}",
+                    asset.id, asset.scale
+                ));
             }
         }
         for currency in self.stripe.currencies.iter().filter(|code| currency_scale(code).is_none()) {
-            problems.push(format!("[stripe] currencies: `{currency}` is not a three-letter lower-case currency code"));
+            problems.push(format!(
+                "[stripe] currencies: `{currency}` is not a three-letter lower-case currency code"
+            ));
         }
         if self.fees.parts_per_million > 1_000_000 {
             problems.push("[fees] parts_per_million is above 1000000, which is the whole amount".into());

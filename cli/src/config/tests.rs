@@ -20,7 +20,11 @@ fn the_default_file_states_the_defaults() {
 fn the_environment_overrides_the_file_and_ignores_other_variables() {
     let config = check(
         "[fees]\nparts_per_million = 1\n",
-        &[("STREAMBOOK_FEES__PARTS_PER_MILLION", "7000"), ("STREAMBOOK_PYTHON", "/x"), ("STREAMBOOK_DATA__DIR", "/d")],
+        &[
+            ("STREAMBOOK_FEES__PARTS_PER_MILLION", "7000"),
+            ("STREAMBOOK_PYTHON", "/x"),
+            ("STREAMBOOK_DATA__DIR", "/d"),
+        ],
     );
     let config = config.unwrap();
     assert_eq!((config.fees.parts_per_million, config.data.dir), (7_000, PathBuf::from("/d")));

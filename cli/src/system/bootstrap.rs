@@ -3,7 +3,10 @@
 use std::{io::Write, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
-use rand::{RngCore, distr::{Alphanumeric, SampleString}};
+use rand::{
+    RngCore,
+    distr::{Alphanumeric, SampleString},
+};
 use sha2::{Digest, Sha256};
 use streambook_api::{IngestRefusal, StripeIngest};
 use streambook_connectors::stripe::{
@@ -95,11 +98,15 @@ pub(super) fn stripe_secrets(config: &StripeConfig) -> anyhow::Result<Option<Vec
     let mut secrets = config.webhook_secrets.clone();
     if let Some(path) = &config.webhook_secrets_file {
         let text = std::fs::read_to_string(path);
-        let text = text.with_context(|| format!("[stripe] webhook_secrets_file: cannot read {}", path.display()))?;
+        let text =
+            text.with_context(|| format!("[stripe] webhook_secrets_file: cannot read {}", path.display()))?;
         secrets.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
     }
     if let Some(index) = secrets.iter().position(|secret| !secret.starts_with("whsec_")) {
-        bail!("[stripe] webhook secret {} does not begin with whsec_: copy it from Stripe's endpoint", index + 1);
+        bail!(
+            "[stripe] webhook secret {} does not begin with whsec_: copy it from Stripe's endpoint",
+            index + 1
+        );
     }
     Ok((!secrets.is_empty()).then_some(secrets))
 }

@@ -71,7 +71,9 @@ async fn show(id: ChainId, mut status: watch::Receiver<ChainStatus>, health: Hea
 fn condition(status: &ChainStatus) -> Condition {
     let down: Vec<_> = status.nodes.iter().filter(|node| !node.healthy).collect();
     match &status.state {
-        ChainState::Stopped { reason } if reason != "asked to stop" => Condition::Stopped { reason: reason.clone() },
+        ChainState::Stopped { reason } if reason != "asked to stop" => {
+            Condition::Stopped { reason: reason.clone() }
+        }
         ChainState::Waiting { reason } => Condition::Troubled { reason: reason.clone() },
         _ if !down.is_empty() && down.len() == status.nodes.len() => {
             let last = down.iter().filter_map(|node| node.last_error.clone()).next().unwrap_or_default();

@@ -15,7 +15,10 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
 use streambook_api::{ApiParts, ApiState, StripeIngest};
-use streambook_log::{Log, Partition, ReadLimit, Retention, TopicSpec, embedded::{EmbeddedLog, EmbeddedOptions}};
+use streambook_log::{
+    Log, Partition, ReadLimit, Retention, TopicSpec,
+    embedded::{EmbeddedLog, EmbeddedOptions},
+};
 use streambook_model::topics::{self, Keep};
 use streambook_runtime::{
     clock::{self, Clock},
@@ -103,7 +106,8 @@ impl System {
         let key = bootstrap::secret_key(&layout.secret_key)?;
         let sql = SqlSink::open(&layout.sql).await.context("cannot open the SQL database")?;
         let listener = TcpListener::bind(config.api.listen).await;
-        let listener = listener.with_context(|| format!("[api] listen: cannot listen on {}", config.api.listen))?;
+        let listener =
+            listener.with_context(|| format!("[api] listen: cannot listen on {}", config.api.listen))?;
         let mut system = Self {
             address: listener.local_addr()?,
             log: Arc::clone(&log),
@@ -199,9 +203,12 @@ impl System {
     /// Stops everything and waits until it has ended.
     pub(crate) async fn shutdown(mut self) {
         self.stop.cancel();
-        let ended = tokio::time::timeout(LAST_WAIT, async { while self.parts.join_next().await.is_some() {} }).await;
+        let ended =
+            tokio::time::timeout(LAST_WAIT, async { while self.parts.join_next().await.is_some() {} }).await;
         if ended.is_err() {
-            tracing::warn!("some parts did not end in time; what they had not committed is done again at the next start");
+            tracing::warn!(
+                "some parts did not end in time; what they had not committed is done again at the next start"
+            );
             self.parts.abort_all();
         }
     }

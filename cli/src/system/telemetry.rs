@@ -17,7 +17,9 @@ pub(crate) fn install_logging(config: &LoggingConfig) -> anyhow::Result<()> {
         .with_context(|| format!("[logging] level: `{}` is not a level or filter", config.level))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.format {
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).with_span_list(false).init(),
+        LogFormat::Json => {
+            builder.json().flatten_event(true).with_current_span(true).with_span_list(false).init()
+        }
         LogFormat::Text => builder.init(),
     }
     Ok(())
@@ -25,6 +27,7 @@ pub(crate) fn install_logging(config: &LoggingConfig) -> anyhow::Result<()> {
 
 /// Records metrics in this process; the handle renders them.
 pub(crate) fn install_metrics() -> anyhow::Result<PrometheusHandle> {
-    let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?;
+    let builder =
+        PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?;
     Ok(builder.install_recorder()?)
 }

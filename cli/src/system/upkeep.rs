@@ -22,7 +22,8 @@ pub(super) async fn run(log: Arc<EmbeddedLog>, health: Health, stop: Cancellatio
             () = stop.cancelled() => return,
             () = tokio::time::sleep(LOOK) => {}
         }
-        let checked = log.check().and_then(|()| if look % RETENTION_EVERY == 0 { retain(&log) } else { Ok(()) });
+        let checked =
+            log.check().and_then(|()| if look % RETENTION_EVERY == 0 { retain(&log) } else { Ok(()) });
         let condition = match checked {
             Ok(()) => Condition::Running,
             Err(error) => Condition::Stopped { reason: chain_of(&error) },

@@ -125,7 +125,9 @@ impl Feed {
             Observation::Block(block) => Some(block),
             _ => None,
         };
-        block.into_iter().flat_map(move |block| block.unproven.iter().map(move |moved| self.letter(block, moved)))
+        block
+            .into_iter()
+            .flat_map(move |block| block.unproven.iter().map(move |moved| self.letter(block, moved)))
     }
 
     fn letter(&self, block: &VerifiedBlock, moved: &Erc20Transfer) -> DeadLetter {
@@ -142,7 +144,9 @@ impl Feed {
             partition: 0,
             offset: 0,
             code: "unproven_transfer".to_owned(),
-            reason: format!("the receipts root does not cover this transfer, so one node's word is not enough: {described}"),
+            reason: format!(
+                "the receipts root does not cover this transfer, so one node's word is not enough: {described}"
+            ),
             key: self.chain.to_string().into_bytes(),
             record: described.into_bytes(),
         }

@@ -59,7 +59,8 @@ async fn chunk(
     let mut messages = Vec::new();
     let mut next = start;
     while next < end {
-        let limit = ReadLimit { records: usize::try_from(end - next).unwrap_or(usize::MAX), ..ReadLimit::default() };
+        let limit =
+            ReadLimit { records: usize::try_from(end - next).unwrap_or(usize::MAX), ..ReadLimit::default() };
         let records = log.read(inbox, Offset(next), limit, Visibility::Written).await?;
         let Some(last) = records.last() else { break };
         next = last.offset.0 + 1;
@@ -89,10 +90,12 @@ impl Found {
                     parent: (*block.parent_hash.as_bytes()).into(),
                 }),
                 Message::ChainHead(head) if head.chain == self.chain && self.head.is_none() => {
-                    self.head = Some(BlockRef { number: head.number.0, hash: (*head.hash.as_bytes()).into() });
+                    self.head =
+                        Some(BlockRef { number: head.number.0, hash: (*head.hash.as_bytes()).into() });
                 }
                 Message::ChainFinalized(block) if block.chain == self.chain && self.finalized.is_none() => {
-                    self.finalized = Some(BlockRef { number: block.number.0, hash: (*block.hash.as_bytes()).into() });
+                    self.finalized =
+                        Some(BlockRef { number: block.number.0, hash: (*block.hash.as_bytes()).into() });
                 }
                 _ => {}
             }

@@ -14,7 +14,9 @@ pub enum Forbidden {
     #[error("{0} is not a public address: the operator can allow its network in [webhooks] allowed_networks")]
     Private(IpAddr),
     /// Every address of the host is inside the network.
-    #[error("{0} resolves to no public address: the operator can allow its network in [webhooks] allowed_networks")]
+    #[error(
+        "{0} resolves to no public address: the operator can allow its network in [webhooks] allowed_networks"
+    )]
     Host(String),
     /// It is neither HTTPS nor to an allowed network.
     #[error("plain HTTP is refused: use https, or an address in [webhooks] allowed_networks")]
@@ -135,9 +137,25 @@ mod tests {
         check(&[], "http://example.com/hook", false);
         check(&[], "ftp://example.com/hook", false);
         for inside in [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
-            "224.0.0.1", "255.255.255.255", "198.18.0.1", "[::1]", "[::]", "[fe80::1]", "[fc00::1]",
-            "[::ffff:127.0.0.1]", "[::ffff:10.0.0.1]", "[64:ff9b::a00:1]", "[2002:7f00:1::]", "[2001:db8::1]",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "198.18.0.1",
+            "[::1]",
+            "[::]",
+            "[fe80::1]",
+            "[fc00::1]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:10.0.0.1]",
+            "[64:ff9b::a00:1]",
+            "[2002:7f00:1::]",
+            "[2001:db8::1]",
         ] {
             check(&[], &format!("https://{inside}/hook"), false);
         }

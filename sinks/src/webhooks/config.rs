@@ -53,8 +53,14 @@ impl WebhooksConfig {
         check(self.response_limit_bytes <= 1 << 20, "response_limit_bytes must be at most 1048576");
         check((1..=10_000).contains(&self.max_in_flight), "max_in_flight must be 1 to 10000");
         let share = 1..=self.max_in_flight.max(1);
-        check(share.contains(&self.max_in_flight_per_endpoint), "max_in_flight_per_endpoint must be 1 to max_in_flight");
-        check(self.retry_after_seconds.len() <= RETRIES_MAX, "retry_after_seconds must have at most 50 pauses");
+        check(
+            share.contains(&self.max_in_flight_per_endpoint),
+            "max_in_flight_per_endpoint must be 1 to max_in_flight",
+        );
+        check(
+            self.retry_after_seconds.len() <= RETRIES_MAX,
+            "retry_after_seconds must have at most 50 pauses",
+        );
         problems
     }
 

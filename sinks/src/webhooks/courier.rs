@@ -135,7 +135,10 @@ impl Courier {
 
     fn start(&mut self, id: EndpointId, busy: usize, now: Timestamp) -> Result<(), QueueError> {
         let endpoint = self.queue.endpoint(id)?;
-        if endpoint.as_ref().is_some_and(|endpoint| endpoint.disabled.is_some() && endpoint.deleted_at.is_none()) {
+        if endpoint
+            .as_ref()
+            .is_some_and(|endpoint| endpoint.disabled.is_some() && endpoint.deleted_at.is_none())
+        {
             return Ok(());
         }
         let room = self.config.max_in_flight.saturating_sub(self.attempts.len());
@@ -144,10 +147,12 @@ impl Courier {
             return Ok(());
         }
         let due = self.queue.due(id, now, share + busy)?;
-        let fresh: Vec<_> = due.into_iter().filter(|d| !self.under_way.contains(&d.key())).take(share).collect();
+        let fresh: Vec<_> =
+            due.into_iter().filter(|d| !self.under_way.contains(&d.key())).take(share).collect();
         for delivery in fresh {
             self.under_way.insert(delivery.key());
-            let (service, clock, endpoint) = (Arc::clone(&self.service), self.clock.clone(), endpoint.clone());
+            let (service, clock, endpoint) =
+                (Arc::clone(&self.service), self.clock.clone(), endpoint.clone());
             self.attempts.spawn(async move { attempt(&service, &clock, delivery, endpoint).await });
         }
         Ok(())
@@ -158,7 +163,8 @@ impl Courier {
             Ok(attempted) => attempted,
             // The delivery is still in the queue; forgetting all marks makes it, and no more than those under way, due again.
             Err(error) => {
-                self.health.report(NAME, Condition::Troubled { reason: format!("an attempt ended: {error}") });
+                self.health
+                    .report(NAME, Condition::Troubled { reason: format!("an attempt ended: {error}") });
                 self.under_way.clear();
                 return Ok(());
             }
@@ -204,11 +210,20 @@ impl Courier {
     }
 }
 
-async fn attempt(service: &Service, clock: &Clock, delivery: Delivery, endpoint: Option<Endpoint>) -> Attempted {
+async fn attempt(
+    service: &Service,
+    clock: &Clock,
+    delivery: Delivery,
+    endpoint: Option<Endpoint>,
+) -> Attempted {
     let began = clock();
     let answer = match &endpoint {
-        Some(endpoint) if endpoint.deleted_at.is_none() => service.attempt(endpoint, &delivery.message, began).await,
-        _ => Answer { status_code: None, error: Some("the endpoint was deleted".into()), took: Duration::ZERO },
+        Some(endpoint) if endpoint.deleted_at.is_none() => {
+            service.attempt(endpoint, &delivery.message, began).await
+        }
+        _ => {
+            Answer { status_code: None, error: Some("the endpoint was deleted".into()), took: Duration::ZERO }
+        }
     };
     Attempted { delivery, endpoint, answer, began }
 }
@@ -216,7 +231,14 @@ async fn attempt(service: &Service, clock: &Clock, delivery: Delivery, endpoint:
 fn meta(delivery: &Delivery, number: u32, began: Timestamp) -> Meta {
     let message = &delivery.message;
     let id = format!("{}:{}:{number}", message.endpoint, message.event);
-    Meta { source: None, id, occurred_at: began, recorded_at: began, cause: None, trace: message.meta.trace.clone() }
+    Meta {
+        source: None,
+        id,
+        occurred_at: began,
+        recorded_at: began,
+        cause: None,
+        trace: message.meta.trace.clone(),
+    }
 }
 
 /// An attempt that is made again after a crash is another attempt, so its time is part of its id.

@@ -19,12 +19,7 @@ use streambook_model::{
     topics,
 };
 use streambook_runtime::{
-    metrics::Metric,
-    sink::Batch,
-    state::StateError,
-    step::Output,
-    store::TaskStore,
-    table::Table,
+    metrics::Metric, sink::Batch, state::StateError, step::Output, store::TaskStore, table::Table,
 };
 
 /// The queue could not be read or changed.
@@ -142,7 +137,12 @@ impl DeliveryQueue {
     }
 
     /// The first deliveries to an endpoint that are due.
-    pub(super) fn due(&self, endpoint: EndpointId, now: Timestamp, limit: usize) -> Result<Vec<Delivery>, QueueError> {
+    pub(super) fn due(
+        &self,
+        endpoint: EndpointId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, QueueError> {
         let after = Timestamp::from_millis(now.millis().saturating_add(1));
         let from = (endpoint, Timestamp::from_millis(i64::MIN));
         Ok(DELIVERIES.scan(&self.inner.lock().store, from, (endpoint, after), limit)?)
@@ -155,7 +155,12 @@ impl DeliveryQueue {
 
     /// Records an attempt: the delivery leaves the queue, moves to its next due time, or is given up and kept. The
     /// public record of the attempt is part of the same commit.
-    pub(super) fn settle(&self, delivery: &Delivery, attempt: WebhookAttempt, after: After) -> Result<(), QueueError> {
+    pub(super) fn settle(
+        &self,
+        delivery: &Delivery,
+        attempt: WebhookAttempt,
+        after: After,
+    ) -> Result<(), QueueError> {
         let mut inner = self.inner.lock();
         inner.remove(delivery)?;
         let attempted = Delivery { attempts: attempt.number, ..delivery.clone() };

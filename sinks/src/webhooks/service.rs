@@ -57,14 +57,24 @@ impl Service {
     }
 
     /// Sends a message once. Never fails: whatever happens is the answer.
-    pub(super) async fn attempt(&self, endpoint: &Endpoint, message: &WebhookMessage, now: Timestamp) -> Answer {
+    pub(super) async fn attempt(
+        &self,
+        endpoint: &Endpoint,
+        message: &WebhookMessage,
+        now: Timestamp,
+    ) -> Answer {
         let began = Instant::now();
         let sent = tokio::time::timeout(self.timeout, self.send(endpoint, message, now)).await;
-        let sent = sent.unwrap_or_else(|_| Err(format!("no answer within {} ms", self.timeout.as_millis()).into()));
+        let sent =
+            sent.unwrap_or_else(|_| Err(format!("no answer within {} ms", self.timeout.as_millis()).into()));
         let took = began.elapsed();
         match sent {
-            Ok(status) if (200..300).contains(&status) => Answer { status_code: Some(status), error: None, took },
-            Ok(status) => Answer { status_code: Some(status), error: Some(format!("answered {status}")), took },
+            Ok(status) if (200..300).contains(&status) => {
+                Answer { status_code: Some(status), error: None, took }
+            }
+            Ok(status) => {
+                Answer { status_code: Some(status), error: Some(format!("answered {status}")), took }
+            }
             Err(error) => Answer { status_code: None, error: Some(chain_of(&*error)), took },
         }
     }

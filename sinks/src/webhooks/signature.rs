@@ -61,7 +61,8 @@ mod tests {
     #[test]
     fn signatures_are_those_of_the_official_libraries() -> Result<(), SigningError> {
         let check = |secret: &str, id, seconds: i64, body, expect: &str| {
-            let signed = sign(&[SigningSecret::parse(secret)?], id, Timestamp::from_millis(seconds * 1_000), body);
+            let signed =
+                sign(&[SigningSecret::parse(secret)?], id, Timestamp::from_millis(seconds * 1_000), body);
             assert_eq!(signed, expect);
             Ok(())
         };
@@ -84,7 +85,10 @@ mod tests {
     #[test]
     fn a_rotation_signs_with_both_secrets() -> Result<(), SigningError> {
         let secret = |text| SigningSecret::parse(text);
-        let both = [secret("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")?, secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")?];
+        let both = [
+            secret("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")?,
+            secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")?,
+        ];
         assert_eq!(sign(&both, "a", Timestamp::from_millis(0), "b").split(' ').count(), 2);
         assert!(secret("C2FV").is_err() && secret("whsec_!").is_err());
         Ok(())

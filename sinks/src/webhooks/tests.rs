@@ -5,8 +5,17 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Bytes, extract::State, http::{HeaderMap, StatusCode}, routing::post};
-use streambook_log::{Log, Retention, ReadLimit, TopicSpec, Visibility, embedded::{EmbeddedLog, EmbeddedOptions}};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
+use streambook_log::{
+    Log, ReadLimit, Retention, TopicSpec, Visibility,
+    embedded::{EmbeddedLog, EmbeddedOptions},
+};
 use streambook_model::{
     codec,
     id::{EndpointId, EventId, MerchantId},
@@ -81,14 +90,16 @@ impl Bench {
     async fn start(path: &std::path::Path, config: WebhooksConfig) -> Self {
         let log = EmbeddedLog::open(EmbeddedOptions::new(path)).unwrap();
         for def in topics::ALL {
-            let spec = TopicSpec { name: def.topic(), partitions: def.partitions, retention: Retention::Forever };
+            let spec =
+                TopicSpec { name: def.topic(), partitions: def.partitions, retention: Retention::Forever };
             log.ensure_topic(&spec).await.unwrap();
         }
         let (health, stop) = (Health::default(), CancellationToken::new());
         let queue = DeliveryQueue::open(Arc::clone(&log)).unwrap();
         let shared: Arc<dyn Log> = Arc::<EmbeddedLog>::clone(&log);
         let sink = WebhooksSink::new(Arc::clone(&queue));
-        let sink = SinkRunner::new(Arc::clone(&shared), sink, ReadLimit::default(), clock::system(), health.clone());
+        let sink =
+            SinkRunner::new(Arc::clone(&shared), sink, ReadLimit::default(), clock::system(), health.clone());
         let courier = Courier::new(queue, config, key(), clock::system(), health.clone()).unwrap();
         let running = vec![tokio::spawn(sink.run(stop.clone())), tokio::spawn(courier.run(stop.clone()))];
         Self { log, publisher: Publisher::new(shared), health, stop, running }
@@ -130,14 +141,21 @@ impl Bench {
             merchant: MerchantId::derive(&[b"m"]),
             body: body.into(),
         };
-        self.publisher.publish(topics::WEBHOOKS_OUTBOX, endpoint.to_string().as_bytes(), message).await.unwrap();
+        self.publisher
+            .publish(topics::WEBHOOKS_OUTBOX, endpoint.to_string().as_bytes(), message)
+            .await
+            .unwrap();
     }
 
     async fn attempts(&self) -> Vec<WebhookAttempt> {
         let mut attempts = Vec::new();
         for number in 0..topics::WEBHOOKS_ATTEMPTS.partitions {
             let partition = TopicPartition::new(topics::WEBHOOKS_ATTEMPTS.topic(), Partition(number));
-            let read = self.log.read(&partition, Offset(0), ReadLimit::default(), Visibility::Written).await.unwrap();
+            let read = self
+                .log
+                .read(&partition, Offset(0), ReadLimit::default(), Visibility::Written)
+                .await
+                .unwrap();
             attempts.extend(read.iter().map(|record| match codec::decode(&record.value).unwrap() {
                 Message::WebhookAttempt(attempt) => attempt,
                 other => panic!("{other:?}"),
@@ -191,7 +209,8 @@ async fn a_failure_is_tried_again_on_schedule_and_given_up_after_the_last_attemp
     let bench = Bench::start(dir.path(), config(&[0, 0])).await;
     let endpoint = bench.endpoint("a", &server.url).await;
     bench.message(endpoint, "m").await;
-    let outcomes: Vec<_> = bench.until_attempts(3).await.iter().map(|a| (a.number, a.outcome, a.status_code)).collect();
+    let outcomes: Vec<_> =
+        bench.until_attempts(3).await.iter().map(|a| (a.number, a.outcome, a.status_code)).collect();
     let expect = [
         (1, AttemptOutcome::Failed, Some(500)),
         (2, AttemptOutcome::Failed, Some(302)),
@@ -207,7 +226,8 @@ async fn a_slow_endpoint_with_a_backlog_delays_no_other() {
     let slow = receiver(&[], Duration::from_secs(20)).await;
     let quick = receiver(&[], Duration::ZERO).await;
     let bench = Bench::start(dir.path(), config(&[])).await;
-    let (to_slow, to_quick) = (bench.endpoint("slow", &slow.url).await, bench.endpoint("quick", &quick.url).await);
+    let (to_slow, to_quick) =
+        (bench.endpoint("slow", &slow.url).await, bench.endpoint("quick", &quick.url).await);
     for number in 0..200 {
         bench.message(to_slow, &format!("s{number}")).await;
     }
@@ -223,12 +243,17 @@ async fn a_slow_endpoint_with_a_backlog_delays_no_other() {
 async fn no_address_inside_the_network_is_connected_to() {
     let dir = tempfile::tempdir().unwrap();
     let server = receiver(&[], Duration::ZERO).await;
-    let bench = Bench::start(dir.path(), WebhooksConfig { retry_after_seconds: vec![], ..WebhooksConfig::default() }).await;
+    let bench =
+        Bench::start(dir.path(), WebhooksConfig { retry_after_seconds: vec![], ..WebhooksConfig::default() })
+            .await;
     let literal = bench.endpoint("literal", &server.url.replace("http:", "https:")).await;
-    let named = bench.endpoint("named", &server.url.replace("http:", "https:").replace("127.0.0.1", "localhost")).await;
+    let named = bench
+        .endpoint("named", &server.url.replace("http:", "https:").replace("127.0.0.1", "localhost"))
+        .await;
     bench.message(literal, "l").await;
     bench.message(named, "n").await;
-    let mut errors: Vec<_> = bench.until_attempts(2).await.into_iter().filter_map(|attempt| attempt.error).collect();
+    let mut errors: Vec<_> =
+        bench.until_attempts(2).await.into_iter().filter_map(|attempt| attempt.error).collect();
     errors.sort();
     assert!(errors.iter().all(|error| error.contains("allowed_networks")), "{errors:?}");
     assert!(server.bodies().is_empty());
