@@ -33,6 +33,9 @@ pub(super) struct Found {
     pub(super) problem: Option<String>,
 }
 
+/// What is expected of a payment, and what it has become.
+type Member<'a> = (&'a Expected, &'a Found);
+
 /// The trial balance of one asset.
 pub(super) struct Sum {
     pub(super) asset: String,
@@ -82,7 +85,8 @@ impl Audit {
     async fn check_payments(&mut self, round: &Round, shop: &Shop) -> anyhow::Result<()> {
         for case in &round.cases {
             let found = found(case, &shop.payment(&case.payment).await?);
-            let problem = found.problem.as_ref().map(|problem| format!("{} ({}): {problem}", case.payment, case.what));
+            let problem =
+                found.problem.as_ref().map(|problem| format!("{} ({}): {problem}", case.payment, case.what));
             self.problems.extend(problem);
             self.found.push(found);
         }
@@ -105,7 +109,9 @@ impl Audit {
             tokio::time::sleep(LOOK).await;
         }
         let differ = |(_, _, expected, found): &(String, String, String, String)| expected != found;
-        let problem = |(account, asset, expected, found)| format!("balance of {account} in {asset}: expected {expected}, found {found}");
+        let problem = |(account, asset, expected, found)| {
+            format!("balance of {account} in {asset}: expected {expected}, found {found}")
+        };
         let rows = self.balance_rows();
         self.problems.extend(rows.into_iter().filter(differ).map(problem));
         Ok(())
@@ -115,7 +121,8 @@ impl Audit {
         for sum in reads.trial_balance().await? {
             let sum = trial(&sum)?;
             if !sum.difference.trim_start_matches("0.").bytes().all(|digit| digit == b'0') {
-                self.problems.push(format!("the trial balance of {} is off by {}", sum.asset, sum.difference));
+                self.problems
+                    .push(format!("the trial balance of {} is off by {}", sum.asset, sum.difference));
             }
             self.trial.push(sum);
         }
@@ -126,7 +133,8 @@ impl Audit {
         let events = sources.shop.events().await?;
         let expected: BTreeSet<_> = events.iter().map(|(id, _)| id.clone()).collect();
         let end = Instant::now() + SETTLE_WAIT;
-        let missing = |arrived: &BTreeMap<String, u32>| expected.iter().filter(|id| !arrived.contains_key(*id)).count();
+        let missing =
+            |arrived: &BTreeMap<String, u32>| expected.iter().filter(|id| !arrived.contains_key(*id)).count();
         let mut arrived = sources.receiver.arrived();
         while missing(&arrived.events) > 0 && Instant::now() < end {
             tokio::time::sleep(LOOK).await;
@@ -138,7 +146,8 @@ impl Audit {
         self.refused = arrived.refused.len();
         let lost = events.iter().filter(|(id, _)| !arrived.events.contains_key(id));
         self.problems.extend(lost.map(|(id, kind)| format!("{id} ({kind}) was never delivered")));
-        self.problems.extend(arrived.refused.first().map(|reason| format!("a webhook was refused: {reason}")));
+        self.problems
+            .extend(arrived.refused.first().map(|reason| format!("a webhook was refused: {reason}")));
         let unknown = arrived.events.keys().filter(|id| !expected.contains(*id));
         self.problems.extend(unknown.map(|id| format!("{id} was delivered and is no event of the merchant")));
         Ok(())
@@ -147,7 +156,8 @@ impl Audit {
     async fn check_dead_letters(&mut self, admin: &Api) -> anyhow::Result<()> {
         let letters = admin.get("/v1/dead-letters?limit=100").await?;
         for letter in letters["data"].as_array().into_iter().flatten() {
-            self.problems.push(format!("dead letter of {}: {}: {}", letter["task"], letter["code"], letter["reason"]));
+            self.problems
+                .push(format!("dead letter of {}: {}: {}", letter["task"], letter["code"], letter["reason"]));
         }
         Ok(())
     }
@@ -165,10 +175,12 @@ impl Audit {
 
     /// One row for each thing that was tried: tried, payments, expected, the books say, received, fee.
     pub(super) fn groups(&self, round: &Round) -> Vec<Vec<String>> {
-        let mut groups: Vec<(&'static str, Asset, Vec<(&Expected, &Found)>)> = Vec::new();
+        let mut groups: Vec<(&'static str, Asset, Vec<Member<'_>>)> = Vec::new();
         for (case, found) in round.cases.iter().zip(&self.found) {
             let member = (&case.expected, found);
-            let known = groups.iter_mut().find(|(what, asset, _)| (*what, *asset) == (case.what, case.expected.asset));
+            let known = groups
+                .iter_mut()
+                .find(|(what, asset, _)| (*what, *asset) == (case.what, case.expected.asset));
             match known {
                 Some((_, _, members)) => members.push(member),
                 None => groups.push((case.what, case.expected.asset, vec![member])),
@@ -178,12 +190,14 @@ impl Audit {
     }
 }
 
-fn group(what: &str, asset: Asset, members: &[(&Expected, &Found)]) -> Vec<String> {
+fn group(what: &str, asset: Asset, members: &[Member<'_>]) -> Vec<String> {
     let distinct = |statuses: BTreeSet<&str>| statuses.into_iter().collect::<Vec<_>>().join(", ");
     let expected = distinct(members.iter().map(|(expected, _)| expected.status).collect());
     let found = distinct(members.iter().map(|(_, found)| found.status.as_str()).collect());
     // What cannot be read has been found different before; it counts as nothing here.
-    let sum = |text: fn(&Found) -> &str| members.iter().map(|(_, found)| units(text(found), asset.scale()).unwrap_or(0)).sum();
+    let sum = |text: fn(&Found) -> &str| {
+        members.iter().map(|(_, found)| units(text(found), asset.scale()).unwrap_or(0)).sum()
+    };
     let mark = if members.iter().any(|(_, found)| found.problem.is_some()) { " DIFFERENT" } else { "" };
     vec![
         what.to_owned(),
@@ -216,7 +230,8 @@ pub(super) fn found(case: &Case, payment: &Payment) -> Found {
 }
 
 fn trial(sum: &TrialBalance) -> anyhow::Result<Sum> {
-    let scale = if sum.asset.chain().is_some() { DECIMALS } else { currency_scale(sum.asset.as_str()).unwrap_or(0) };
+    let scale =
+        if sum.asset.chain().is_some() { DECIMALS } else { currency_scale(sum.asset.as_str()).unwrap_or(0) };
     Ok(Sum {
         asset: format!("{}{}", sum.asset, if sum.livemode { "" } else { " (test)" }),
         accounts: sum.accounts,

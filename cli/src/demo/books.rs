@@ -42,7 +42,8 @@ impl Asset {
     /// An amount as people and the API write it.
     pub(super) fn text(self, units: i128) -> String {
         let sign = if units < 0 { "-" } else { "" };
-        let amount = i128::try_from(units.unsigned_abs()).map_or(Amount::ZERO, |units| Amount::new(units).unwrap_or_default());
+        let amount = i128::try_from(units.unsigned_abs())
+            .map_or(Amount::ZERO, |units| Amount::new(units).unwrap_or_default());
         format!("{sign}{}", amount_text(amount, self.scale()))
     }
 }
@@ -50,7 +51,8 @@ impl Asset {
 /// Reads an amount of the API, in the asset's smallest unit.
 pub(super) fn units(text: &str, scale: u8) -> anyhow::Result<i128> {
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
-    let amount = Amount::parse_decimal(digits, scale).with_context(|| format!("`{text}` is not an amount"))?;
+    let amount =
+        Amount::parse_decimal(digits, scale).with_context(|| format!("`{text}` is not an amount"))?;
     Ok(sign * amount.units())
 }
 
@@ -132,7 +134,12 @@ mod tests {
 
     #[test]
     fn balances_follow_from_what_was_done() {
-        let over = Expected { received: 1_500, applied: 1_000, returned: 200, ..Expected::open("overpaid", Asset::Token, 0) };
+        let over = Expected {
+            received: 1_500,
+            applied: 1_000,
+            returned: 200,
+            ..Expected::open("overpaid", Asset::Token, 0)
+        };
         let card = Expected { refunded: 300, costs: 59, ..Expected::paid(Asset::Dollar, 1_000) };
         let case = |expected| Case { what: "", payment: String::new(), expected };
         let found = balances(&[case(over), case(card), case(Expected::open("expired", Asset::Token, 0))]);

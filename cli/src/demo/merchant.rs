@@ -35,20 +35,18 @@ impl Api {
         Ok(Self { client, url: url.to_owned(), key: key.to_owned() })
     }
 
-    /// Waits until every part runs.
+    /// Waits until every part runs and the key is known, which the API learns from the log.
     pub(super) async fn ready(&self) -> anyhow::Result<()> {
         let end = Instant::now() + READY_WAIT;
-        loop {
-            let answer = self.client.get(format!("{}/readyz", self.url)).send().await.context("/readyz")?;
-            if answer.status().is_success() {
-                return Ok(());
+        for path in ["/readyz", "/v1/merchants"] {
+            while let Err(error) = self.get(path).await {
+                if Instant::now() > end {
+                    return Err(error.context(format!("not ready after {} s", READY_WAIT.as_secs())));
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            let text = answer.text().await.unwrap_or_default();
-            if Instant::now() > end {
-                bail!("not ready after {} s: {text}", READY_WAIT.as_secs());
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        Ok(())
     }
 
     /// Reads.
@@ -193,7 +191,8 @@ impl Shop {
         let mut balances = Balances::new();
         for row in answer["data"].as_array().into_iter().flatten() {
             let (account, asset) = (text(row, "account")?, text(row, "asset")?);
-            let scale = if asset == Asset::Dollar.id() { Asset::Dollar.scale() } else { Asset::Token.scale() };
+            let scale =
+                if asset == Asset::Dollar.id() { Asset::Dollar.scale() } else { Asset::Token.scale() };
             balances.insert((account, asset), units(&text(row, "amount")?, scale)?);
         }
         balances.retain(|_, balance| *balance != 0);
@@ -217,5 +216,8 @@ impl Shop {
 }
 
 fn text(value: &Value, name: &str) -> anyhow::Result<String> {
-    value[name].as_str().map(str::to_owned).with_context(|| format!("the API's answer has no `{name}`: {value}"))
+    value[name]
+        .as_str()
+        .map(str::to_owned)
+        .with_context(|| format!("the API's answer has no `{name}`: {value}"))
 }

@@ -8,6 +8,8 @@ mod audit;
 mod books;
 mod chain;
 mod merchant;
+mod miner;
+mod place;
 mod receiver;
 mod report;
 mod scenario;
@@ -20,8 +22,6 @@ use anyhow::{Context, bail};
 use rand::distr::{Alphanumeric, SampleString};
 use serde_json::{Value, json};
 use streambook_log::embedded::EmbeddedLog;
-use tempfile::TempDir;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -29,6 +29,8 @@ use self::{
     books::Asset,
     chain::{CHAIN_ID, Chain, DECIMALS},
     merchant::{Api, Shop},
+    miner::Miner,
+    place::Place,
     receiver::Receiver,
     report::Reader,
     scenario::{Round, World},
@@ -98,36 +100,6 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     ended
 }
 
-/// Where the data is. A temporary directory is removed when this is dropped.
-enum Place {
-    Kept(PathBuf),
-    Temporary(TempDir),
-}
-
-impl Place {
-    fn of(data: Option<PathBuf>) -> anyhow::Result<Self> {
-        let Some(dir) = data else {
-            let dir = TempDir::with_prefix("streambook-demo-").context("cannot make a temporary directory")?;
-            return Ok(Self::Temporary(dir));
-        };
-        if dir.join("log").exists() {
-            bail!(
-                "{} holds a Streambook already, and its chain ended with the demo that made it: name a new directory, \
-                 or look into this one with `streambook verify --data` and `streambook topics --data`",
-                dir.display()
-            );
-        }
-        Ok(Self::Kept(dir))
-    }
-
-    fn path(&self) -> PathBuf {
-        match self {
-            Self::Kept(dir) => dir.clone(),
-            Self::Temporary(dir) => dir.path().to_owned(),
-        }
-    }
-}
-
 /// A secret in Stripe's form.
 fn secret() -> String {
     format!("whsec_{}", Alphanumeric.sample_string(&mut rand::rng(), 32))
@@ -187,7 +159,7 @@ impl Stage {
                 ..StripeConfig::default()
             },
             wallet: WalletConfig { xpub: Some(XPUB.into()) },
-            logging: LoggingConfig { format: LogFormat::Text, level: "warn".into() },
+            logging: LoggingConfig { format: LogFormat::Text, level: "error".into() },
             chain: vec![serde_json::from_value(chain).context("the demo's chain")?],
             ..Config::default()
         };
@@ -198,7 +170,11 @@ impl Stage {
         config.webhooks.allowed_networks = vec!["127.0.0.0/8".parse()?];
         config.webhooks.retry_after_seconds = vec![1, 1, 2, 5, 10];
         let problems = config.problems();
-        if problems.is_empty() { Ok(config) } else { bail!("the demo's configuration: {}", problems.join("; ")) }
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            bail!("the demo's configuration: {}", problems.join("; "))
+        }
     }
 
     async fn play(&self, system: &System) -> anyhow::Result<Played> {
@@ -213,7 +189,8 @@ impl Stage {
         let world = World { chain: Arc::clone(&self.chain), shop, stripe, reader: self.reader };
         let round = Box::pin(scenario::play(&world, self.options.payments)).await;
         self.reader.chapter("Looking at every payment, balance and webhook");
-        let sources = Sources { shop: &world.shop, admin: &admin, receiver: &self.receiver, reads: &system.reads };
+        let sources =
+            Sources { shop: &world.shop, admin: &admin, receiver: &self.receiver, reads: &system.reads };
         let audit = Audit::of(&round, &sources).await?;
         report::tables(&round, &audit, self.reader);
         if self.options.until == Until::Stopped {
@@ -228,7 +205,9 @@ impl Stage {
         if self.reader == Reader::Machine {
             if self.options.until == Until::Stopped {
                 let merchant = json!({ "id": shop.id, "key": shop.key });
-                return output::json(&json!({ "url": url, "admin_key": admin, "merchant": merchant, "rpc": self.chain.url() }));
+                return output::json(
+                    &json!({ "url": url, "admin_key": admin, "merchant": merchant, "rpc": self.chain.url() }),
+                );
             }
             return Ok(());
         }
@@ -241,7 +220,10 @@ impl Stage {
             format!("webhooks {}", self.receiver.url),
             format!("admin    {admin}"),
             format!("shop     {} {}", shop.id, shop.key),
-            format!("\nLook in from another terminal:\n  curl -s {url}/v1/balances -H 'Authorization: Bearer {}'", shop.key),
+            format!(
+                "\nLook in from another terminal:\n  curl -s {url}/v1/balances -H 'Authorization: Bearer {}'",
+                shop.key
+            ),
         ];
         lines.iter().for_each(output::line);
         Ok(())
@@ -254,12 +236,19 @@ impl Stage {
     }
 
     /// Replays everything that happened, and says how all of it ended.
-    async fn prove(&self, config: &Config, log: Arc<EmbeddedLog>, ended: &(Round, Audit)) -> anyhow::Result<ExitCode> {
+    async fn prove(
+        &self,
+        config: &Config,
+        log: Arc<EmbeddedLog>,
+        ended: &(Round, Audit),
+    ) -> anyhow::Result<ExitCode> {
         let (round, audit) = ended;
         self.print_problems(round, audit);
         self.reader.chapter("Verifying: every inbox is replayed and compared");
         let sql = Layout::of(config).sql.path()?;
-        let report = Box::pin(verify::verify(log, &system::processors(), Some(&sql), &mut present::Bar::new())).await?;
+        let report =
+            Box::pin(verify::verify(log, &system::processors(), Some(&sql), &mut present::Bar::new()))
+                .await?;
         let is_well = round.problems.is_empty() && audit.problems.is_empty();
         match self.reader {
             Reader::Machine => output::json(&self.result(round, audit, &report)?)?,
@@ -280,44 +269,9 @@ impl Stage {
         result["chain"] = json!({ "node": self.chain.name(), "id": CHAIN_ID });
         result["problems"] = json!(round.problems.iter().chain(&audit.problems).collect::<Vec<_>>());
         result["verify"] = serde_json::to_value(report)?;
-        let is_well = round.problems.is_empty() && audit.problems.is_empty() && report.outcome() == Outcome::Ok;
+        let is_well =
+            round.problems.is_empty() && audit.problems.is_empty() && report.outcome() == Outcome::Ok;
         result["ok"] = json!(is_well);
         Ok(result)
-    }
-}
-
-/// The task that makes blocks. It ends when this is dropped.
-struct Miner {
-    task: JoinHandle<anyhow::Result<()>>,
-    stop: CancellationToken,
-}
-
-impl Miner {
-    fn start(chain: &Arc<Chain>, stop: &CancellationToken) -> Self {
-        let task = tokio::spawn(Arc::clone(chain).mine_on(stop.clone()));
-        Self { task, stop: stop.clone() }
-    }
-
-    /// Waits until it ends by itself, which it does only when a block could not be made.
-    async fn failed(&mut self) -> anyhow::Error {
-        match (&mut self.task).await {
-            Ok(Ok(())) => anyhow::anyhow!("the chain makes no more blocks"),
-            Ok(Err(error)) => error.context("the chain makes no more blocks"),
-            Err(error) => anyhow::Error::new(error).context("the chain makes no more blocks"),
-        }
-    }
-
-    async fn end(&mut self) -> anyhow::Result<()> {
-        self.stop.cancel();
-        if self.task.is_finished() {
-            return Ok(());
-        }
-        (&mut self.task).await.context("the task that makes blocks was aborted")?
-    }
-}
-
-impl Drop for Miner {
-    fn drop(&mut self) {
-        self.stop.cancel();
     }
 }

@@ -9,7 +9,13 @@ use std::{
 };
 
 use anyhow::Context;
-use axum::{Router, body::Bytes, extract::State, http::{HeaderMap, StatusCode}, routing::post};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, Mac};
 use serde_json::Value;
@@ -57,7 +63,9 @@ pub(super) struct Arrived {
 impl Receiver {
     /// Starts to listen.
     pub(super) async fn start() -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("the webhook receiver cannot listen")?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .context("the webhook receiver cannot listen")?;
         let url = format!("http://{}/hook", listener.local_addr()?);
         let (inbox, stop) = (Arc::new(Inbox::default()), CancellationToken::new());
         let router = Router::new().route("/hook", post(receive)).with_state(Arc::clone(&inbox));
@@ -68,7 +76,8 @@ impl Receiver {
 
     /// Takes the endpoint's secret (`whsec_` and base64). Messages that come before are refused, and come again.
     pub(super) fn trust(&self, secret: &str) -> anyhow::Result<()> {
-        let encoded = secret.strip_prefix("whsec_").context("the endpoint's secret does not begin with whsec_")?;
+        let encoded =
+            secret.strip_prefix("whsec_").context("the endpoint's secret does not begin with whsec_")?;
         let key = STANDARD.decode(encoded).context("the endpoint's secret is not base64")?;
         self.inbox.key.set(key).ok().context("the receiver has a secret already")
     }
@@ -82,7 +91,10 @@ impl Receiver {
     /// Ends it.
     pub(super) async fn stop(self) -> anyhow::Result<()> {
         self.stop.cancel();
-        self.server.await.context("the webhook receiver was aborted")?.context("the webhook receiver has failed")
+        self.server
+            .await
+            .context("the webhook receiver was aborted")?
+            .context("the webhook receiver has failed")
     }
 }
 
@@ -120,14 +132,19 @@ fn verify(key: &[u8], headers: &HeaderMap, body: &[u8]) -> Result<String, &'stat
         return Err("webhook-signature is not ours");
     }
     let message: Value = serde_json::from_slice(body).map_err(|_| "the body is not JSON")?;
-    if message["id"].as_str() != Some(id) || !message["type"].is_string() || !message["data"]["id"].is_string() {
+    if message["id"].as_str() != Some(id)
+        || !message["type"].is_string()
+        || !message["data"]["id"].is_string()
+    {
         return Err("the body is not a message about a payment with the header's id");
     }
     Ok(id.to_owned())
 }
 
 fn is_signed(key: &[u8], before: &str, body: &[u8], signature: &str) -> bool {
-    let Some(given) = signature.strip_prefix("v1,").and_then(|text| STANDARD.decode(text).ok()) else { return false };
+    let Some(given) = signature.strip_prefix("v1,").and_then(|text| STANDARD.decode(text).ok()) else {
+        return false;
+    };
     let Ok(mac) = Hmac::<Sha256>::new_from_slice(key) else { return false };
     mac.chain_update(before).chain_update(body).verify_slice(&given).is_ok()
 }
@@ -138,7 +155,8 @@ mod tests {
 
     fn message(body: &str, signed: &str) -> Result<String, &'static str> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let mac = Hmac::<Sha256>::new_from_slice(b"key").unwrap().chain_update(format!("evt_1.{now}.{signed}"));
+        let mac =
+            Hmac::<Sha256>::new_from_slice(b"key").unwrap().chain_update(format!("evt_1.{now}.{signed}"));
         let signature = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
         let mut headers = HeaderMap::new();
         headers.insert("webhook-id", "evt_1".parse().unwrap());

@@ -5,12 +5,7 @@ use std::{io::IsTerminal, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{
-    audit::Audit,
-    books::Asset,
-    merchant::short,
-    scenario::Round,
-};
+use super::{audit::Audit, books::Asset, merchant::short, scenario::Round};
 use crate::output;
 
 /// For whom the results are.
@@ -49,7 +44,7 @@ impl Reader {
     /// Tells what became of a payment.
     pub(super) fn tell(self, payment: &str, asset: Asset, amount: i128, story: &str) {
         let amount = asset.show(amount);
-        self.say(&format!("{}  {amount:>18}  {}", short(payment), self.coloured(story)));
+        self.say(&format!("{}  {amount:>22}  {}", short(payment), self.coloured(story)));
     }
 
     /// Statuses in the colours that people expect.
@@ -89,14 +84,31 @@ pub(super) fn tables(round: &Round, audit: &Audit, reader: Reader) {
     let headers = ["tried", "payments", "expected", "the books say", "received", "fee"];
     output::table(&headers, audit.groups(round));
     reader.chapter("The merchant's balances (GET /v1/balances)");
-    let row = |(account, asset, expected, found): (String, String, String, String)| vec![account, asset, expected, found];
-    output::table(&["account", "asset", "expected", "the books say"], audit.balance_rows().into_iter().map(row));
+    let row = |(account, asset, expected, found): (String, String, String, String)| {
+        vec![account, asset, expected, found]
+    };
+    output::table(
+        &["account", "asset", "expected", "the books say"],
+        audit.balance_rows().into_iter().map(row),
+    );
     reader.chapter("Trial balance (every account of the platform and the merchant)");
-    output::table(&["asset", "accounts", "debits", "credits", "difference"], audit.trial.iter().map(|sum| {
-        vec![sum.asset.clone(), sum.accounts.to_string(), sum.debits.clone(), sum.credits.clone(), sum.difference.clone()]
-    }));
+    output::table(
+        &["asset", "accounts", "debits", "credits", "difference"],
+        audit.trial.iter().map(|sum| {
+            vec![
+                sum.asset.clone(),
+                sum.accounts.to_string(),
+                sum.debits.clone(),
+                sum.credits.clone(),
+                sum.difference.clone(),
+            ]
+        }),
+    );
     reader.chapter("Payments by status");
-    output::table(&["status", "payments"], audit.statuses.iter().map(|(status, count)| vec![status.clone(), count.to_string()]));
+    output::table(
+        &["status", "payments"],
+        audit.statuses.iter().map(|(status, count)| vec![status.clone(), count.to_string()]),
+    );
     reader.say(&format!(
         "\nwebhooks: {} events, {} delivered and verified in {} deliveries, {} refused",
         audit.events, audit.delivered, audit.deliveries, audit.refused
@@ -117,9 +129,7 @@ pub(super) fn as_json(round: &Round, audit: &Audit) -> Value {
             "found": { "status": found.status, "received": found.received, "refunded": found.refunded, "fee": found.fee },
         })
     };
-    let balance = |(account, asset, expected, found): (String, String, String, String)| {
-        json!({ "account": account, "asset": asset, "expected": expected, "found": found })
-    };
+    let balance = |(account, asset, expected, found): (String, String, String, String)| json!({ "account": account, "asset": asset, "expected": expected, "found": found });
     let sum = |sum: &super::audit::Sum| {
         json!({
             "asset": sum.asset, "accounts": sum.accounts, "debits": sum.debits, "credits": sum.credits,

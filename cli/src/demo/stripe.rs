@@ -110,7 +110,10 @@ impl Stripe {
     }
 
     async fn deliver(&self, kind: &str, card: &Card<'_>, object: Value) -> anyhow::Result<()> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the machine's clock is before 1970")?.as_secs();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .context("the machine's clock is before 1970")?
+            .as_secs();
         let body = json!({
             "id": format!("{}_{}", card.id("evt"), kind.replace('.', "_")), "object": "event", "type": kind,
             "created": now, "livemode": false, "data": { "object": object },
@@ -130,7 +133,8 @@ impl Stripe {
 
 /// The value of `Stripe-Signature`.
 fn sign(secret: &str, seconds: u64, body: &str) -> anyhow::Result<String> {
-    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).context("the webhook secret cannot be used")?;
+    let mac =
+        Hmac::<Sha256>::new_from_slice(secret.as_bytes()).context("the webhook secret cannot be used")?;
     let digest = mac.chain_update(format!("{seconds}.{body}")).finalize().into_bytes();
     Ok(format!("t={seconds},v1={}", hex::encode(digest)))
 }

@@ -42,7 +42,9 @@ pub(super) struct Anvil {
 impl Anvil {
     fn spawn(program: &Path) -> anyhow::Result<(Self, ChildStdout)> {
         let mut command = Command::new(program);
-        command.args(["--host", "127.0.0.1", "--port", "0", "--no-mining", "--chain-id"]).arg(CHAIN_ID.to_string());
+        command
+            .args(["--host", "127.0.0.1", "--port", "0", "--no-mining", "--chain-id"])
+            .arg(CHAIN_ID.to_string());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
         let mut child = command.spawn().context("cannot be started")?;
         let output = child.stdout.take().context("its output cannot be read")?;
@@ -80,7 +82,15 @@ pub(super) async fn start(program: &Path) -> anyhow::Result<Chain> {
     let version = rpc.text(Call::new("web3_clientVersion", json!([]))).await?;
     let (dialect, tokens) = deploy(&rpc).await?;
     let clock = Mutex::new(Clock { ahead: 0, last: rpc.head().await?.1 });
-    Ok(Chain { name: version, rpc, dialect: Box::new(dialect), tokens, clock, node: Node::Anvil(anvil) })
+    Ok(Chain {
+        name: version,
+        rpc,
+        dialect: Box::new(dialect),
+        tokens,
+        clock,
+        sending: Mutex::default(),
+        node: Node::Anvil(anvil),
+    })
 }
 
 /// Waits for the line that says where it listens. The thread reads on afterwards, so that anvil is never held up by a full
@@ -111,24 +121,28 @@ struct Unlocked {
 
 async fn deploy(rpc: &Rpc) -> anyhow::Result<(Unlocked, Tokens)> {
     let accounts = rpc.call(Call::new("eth_accounts", json!([]))).await?;
-    let account = |index: usize| accounts[index].as_str().map(str::to_owned).context("has no unlocked accounts");
+    let account =
+        |index: usize| accounts[index].as_str().map(str::to_owned).context("has no unlocked accounts");
     let (owner, payer) = (account(0)?, account(1)?);
     let (contract, routing) = (Contract::token()?, Contract::router()?);
-    let accepted = create(rpc, &owner, &contract, &token::token_arguments("USD Coin", "USDC", DECIMALS)?).await?;
+    let accepted =
+        create(rpc, &owner, &contract, &token::token_arguments("USD Coin", "USDC", DECIMALS)?).await?;
     let unlisted = create(rpc, &owner, &contract, &token::token_arguments("Junk", "JUNK", DECIMALS)?).await?;
     let router = create(rpc, &owner, &routing, "").await?;
     let fortune = [token::address(&payer)?, token::number(FORTUNE)];
     for token in [&accepted, &unlisted] {
-        run(rpc, call(&owner, Some(token), contract.call("mint(address,uint256)", &fortune)?, LARGE_GAS)).await?;
+        run(rpc, call(&owner, Some(token), &contract.call("mint(address,uint256)", &fortune)?, LARGE_GAS))
+            .await?;
     }
     let allowance = [token::address(&router)?, token::number(FORTUNE)];
     let approval = contract.call("approve(address,uint256)", &allowance)?;
-    run(rpc, call(&payer, Some(&accepted), approval, LARGE_GAS)).await?;
+    run(rpc, call(&payer, Some(&accepted), &approval, LARGE_GAS)).await?;
     Ok((Unlocked { contract, routing, payer, router }, Tokens { accepted, unlisted }))
 }
 
 async fn create(rpc: &Rpc, owner: &str, contract: &Contract, arguments: &str) -> anyhow::Result<String> {
-    let receipt = run(rpc, call(owner, None, format!("{}{arguments}", contract.creation()), LARGE_GAS)).await?;
+    let receipt =
+        run(rpc, call(owner, None, &format!("{}{arguments}", contract.creation()), LARGE_GAS)).await?;
     receipt["contractAddress"].as_str().map(str::to_owned).context("a test contract has no address")
 }
 
@@ -143,14 +157,14 @@ async fn run(rpc: &Rpc, transaction: Call) -> anyhow::Result<serde_json::Value> 
     }
 }
 
-fn request(from: &str, to: Option<&str>, data: String, gas: &str) -> serde_json::Value {
+fn request(from: &str, to: Option<&str>, data: &str, gas: &str) -> serde_json::Value {
     match to {
         Some(to) => json!({ "from": from, "to": to, "data": data, "gas": gas }),
         None => json!({ "from": from, "data": data, "gas": gas }),
     }
 }
 
-fn call(from: &str, to: Option<&str>, data: String, gas: &str) -> Call {
+fn call(from: &str, to: Option<&str>, data: &str, gas: &str) -> Call {
     Call::new("eth_sendTransaction", json!([request(from, to, data, gas)]))
 }
 
@@ -167,12 +181,12 @@ impl Unlocked {
 
 impl Dialect for Unlocked {
     fn transfer(&self, transfer: &Transfer) -> anyhow::Result<Call> {
-        Ok(call(&self.payer, Some(&transfer.token), self.data(transfer)?, TRANSFER_GAS))
+        Ok(call(&self.payer, Some(&transfer.token), &self.data(transfer)?, TRANSFER_GAS))
     }
 
     fn together(&self, transfers: &[Transfer]) -> anyhow::Result<Call> {
         let data = self.routing.call("pay((address,address,uint256)[])", &token::payments(transfers)?)?;
-        Ok(call(&self.payer, Some(&self.router), data, LARGE_GAS))
+        Ok(call(&self.payer, Some(&self.router), &data, LARGE_GAS))
     }
 
     fn mine(&self, timestamp: u64) -> Call {
@@ -183,7 +197,8 @@ impl Dialect for Unlocked {
     fn reorg(&self, depth: u64, carried: &[Transfer]) -> anyhow::Result<Call> {
         let mut placed = Vec::new();
         for transfer in carried {
-            let transaction = request(&self.payer, Some(&transfer.token), self.data(transfer)?, TRANSFER_GAS);
+            let transaction =
+                request(&self.payer, Some(&transfer.token), &self.data(transfer)?, TRANSFER_GAS);
             placed.push(json!([transaction, 0]));
         }
         Ok(Call::new("anvil_reorg", json!([depth, placed])))

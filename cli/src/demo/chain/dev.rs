@@ -29,6 +29,7 @@ pub(super) async fn start() -> anyhow::Result<Chain> {
         dialect: Box::new(Dev),
         tokens: Tokens { accepted: TOKEN.into(), unlisted: UNLISTED.into() },
         clock: Mutex::new(Clock { ahead: 0, last: genesis }),
+        sending: Mutex::default(),
         node: Node::Dev(node),
     })
 }
@@ -41,9 +42,7 @@ impl Dialect for Dev {
     }
 
     fn together(&self, transfers: &[Transfer]) -> anyhow::Result<Call> {
-        let moved = |transfer: &Transfer| {
-            json!({ "token": transfer.token, "from": PAYER, "to": transfer.to, "value": units(transfer) })
-        };
+        let moved = |transfer: &Transfer| json!({ "token": transfer.token, "from": PAYER, "to": transfer.to, "value": units(transfer) });
         let transfers: Vec<_> = transfers.iter().map(moved).collect();
         let params = json!({ "kind": "routed", "sender": PAYER, "router": ROUTER, "transfers": transfers });
         Ok(Call::new("dev_transfer", params))

@@ -88,6 +88,9 @@ pub(super) struct Chain {
     dialect: Box<dyn Dialect>,
     tokens: Tokens,
     clock: Mutex<Clock>,
+    /// Held for one transaction or block at a time: a node that numbers an account's transactions for several callers at
+    /// once can give two of them the same number, and then one is lost.
+    sending: Mutex<()>,
     node: Node,
 }
 
@@ -95,7 +98,9 @@ impl Chain {
     /// Starts anvil where it is installed, else the development chain, and puts the test tokens on it.
     pub(super) async fn start() -> anyhow::Result<Self> {
         match anvil::find() {
-            Some(program) => anvil::start(&program).await.with_context(|| format!("anvil ({})", program.display())),
+            Some(program) => {
+                anvil::start(&program).await.with_context(|| format!("anvil ({})", program.display()))
+            }
             None => dev::start().await.context("the development chain"),
         }
     }
@@ -127,11 +132,13 @@ impl Chain {
 
     /// Sends a transaction with one transfer; gives its hash.
     pub(super) async fn send(&self, transfer: &Transfer) -> anyhow::Result<String> {
+        let _one = self.sending.lock().await;
         self.rpc.text(self.dialect.transfer(transfer)?).await
     }
 
     /// Sends one transaction with several transfers; gives its hash.
     pub(super) async fn send_together(&self, transfers: &[Transfer]) -> anyhow::Result<String> {
+        let _one = self.sending.lock().await;
         self.rpc.text(self.dialect.together(transfers)?).await
     }
 
@@ -192,6 +199,7 @@ impl Quiet<'_> {
     /// Makes a block of what was sent.
     pub(super) async fn mine(&mut self) -> anyhow::Result<()> {
         let timestamp = wall_clock()?.saturating_add(self.clock.ahead).max(self.clock.last);
+        let _one = self.chain.sending.lock().await;
         self.chain.rpc.call(self.chain.dialect.mine(timestamp)).await?;
         self.clock.last = timestamp;
         Ok(())

@@ -42,9 +42,13 @@ impl Rpc {
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let answer = self.client.post(&self.url).json(&body).send().await;
         let answer = answer.with_context(|| format!("the local chain does not answer {method}"))?;
-        let mut answer: Value = answer.json().await.with_context(|| format!("{method}: the answer is not JSON"))?;
+        let mut answer: Value =
+            answer.json().await.with_context(|| format!("{method}: the answer is not JSON"))?;
         if let Some(error) = answer.get("error") {
-            bail!("the local chain refuses {method}: {}", error["message"].as_str().unwrap_or("no reason given"));
+            bail!(
+                "the local chain refuses {method}: {}",
+                error["message"].as_str().unwrap_or("no reason given")
+            );
         }
         Ok(answer["result"].take())
     }
@@ -53,7 +57,10 @@ impl Rpc {
     pub(super) async fn text(&self, call: Call) -> anyhow::Result<String> {
         let method = call.method;
         let result = self.call(call).await?;
-        result.as_str().map(str::to_owned).with_context(|| format!("{method}: expected a text, found {result}"))
+        result
+            .as_str()
+            .map(str::to_owned)
+            .with_context(|| format!("{method}: expected a text, found {result}"))
     }
 
     /// The height and the time of the head, in Unix seconds.

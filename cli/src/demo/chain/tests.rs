@@ -15,8 +15,10 @@ async fn a_reorganisation_takes_a_transfer_away_and_carries_another() {
     let block = chain.included(&transaction).await.unwrap();
     assert_eq!(quiet.reorg(block, &[kept]).await.unwrap(), 2);
     assert!(chain.rpc.receipt(&transaction).await.unwrap().is_none());
-    let logs = chain.rpc.call(Call::new("eth_getLogs", serde_json::json!([{ "fromBlock": "0x0" }]))).await.unwrap();
-    let topics: Vec<_> = logs.as_array().unwrap().iter().map(|log| log["topics"][2].as_str().unwrap()).collect();
+    let logs =
+        chain.rpc.call(Call::new("eth_getLogs", serde_json::json!([{ "fromBlock": "0x0" }]))).await.unwrap();
+    let topics: Vec<_> =
+        logs.as_array().unwrap().iter().map(|log| log["topics"][2].as_str().unwrap()).collect();
     assert_eq!(topics, [format!("0x{}", token_word(&to("2")))]);
     drop(quiet);
     chain.close().await.unwrap();

@@ -44,7 +44,9 @@ pub(super) async fn open(world: &World) -> anyhow::Result<Open> {
 
 /// Lets the time pass, and looks at what it decides.
 pub(super) async fn close(world: &World, open: &Open) -> anyhow::Result<Vec<Case>> {
-    world.reader.say(&format!("the chain's clock is put {AHEAD} s ahead, past the deadlines of four payments"));
+    world
+        .reader
+        .say(&format!("the chain's clock is put {AHEAD} s ahead, past the deadlines of four payments"));
     world.chain.advance(AHEAD).await;
     let under = Expected::open("underpaid", Asset::Token, PART);
     let expired = Expected::open("expired", Asset::Token, 0);
@@ -68,7 +70,12 @@ async fn accept(world: &World, payment: &Payment) -> anyhow::Result<Case> {
     let expected = Expected::paid(Asset::Token, PART);
     let (case, payment) = world.ends(ACCEPTED, payment, expected).await?;
     let part = Asset::Token.text(PART);
-    world.tell(&payment, &expected, ASKED, &format!("only {part} paid, accepted by the merchant → completed"));
+    world.tell(
+        &payment,
+        &expected,
+        ASKED,
+        &format!("only {part} paid, accepted by the merchant → completed"),
+    );
     Ok(case)
 }
 

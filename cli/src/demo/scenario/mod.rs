@@ -61,7 +61,9 @@ pub(super) async fn play(world: &World, payments: u32) -> Round {
         cards::all(world),
         deadlines::open(world),
     );
-    ordinary.into_iter().for_each(|outcome| round.take("an ordinary payment", outcome.map(|case| vec![case])));
+    ordinary
+        .into_iter()
+        .for_each(|outcome| round.take("an ordinary payment", outcome.map(|case| vec![case])));
     round.take("outcomes on the chain", outcomes);
     round.take("card payments", cards);
     world.reader.chapter("Reorganisations");
@@ -103,7 +105,12 @@ impl World {
     }
 
     /// Waits until a payment is as it should end; gives the case.
-    async fn ends(&self, what: &'static str, payment: &Payment, expected: Expected) -> anyhow::Result<(Case, Payment)> {
+    async fn ends(
+        &self,
+        what: &'static str,
+        payment: &Payment,
+        expected: Expected,
+    ) -> anyhow::Result<(Case, Payment)> {
         let case = Case { what, payment: payment.id.clone(), expected };
         let is_there = |payment: &Payment| audit::found(&case, payment).problem.is_none();
         let wanted = format!("{} with {} received", expected.status, expected.asset.show(expected.received));
@@ -125,7 +132,10 @@ impl World {
             }
             if Instant::now() > end {
                 let (id, status, received) = (&now.id, &now.status, &now.amount_received);
-                bail!("{id} should be {wanted}; after {} s it is {status}, received {received}", WAIT.as_secs());
+                bail!(
+                    "{id} should be {wanted}; after {} s it is {status}, received {received}",
+                    WAIT.as_secs()
+                );
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -134,6 +144,10 @@ impl World {
 
 /// What a completed payment's line says in brackets.
 fn took(payment: &Payment, began: Instant) -> String {
-    let blocks = if payment.confirmations == 0 { String::new() } else { format!("{} confirmations, ", payment.confirmations) };
+    let blocks = if payment.confirmations == 0 {
+        String::new()
+    } else {
+        format!("{} confirmations, ", payment.confirmations)
+    };
     format!("({blocks}{})", seconds(began.elapsed()))
 }

@@ -43,7 +43,8 @@ async fn exactly(world: &World, amount: i128) -> anyhow::Result<Case> {
     const WHAT: &str = "paid exactly";
     let began = Instant::now();
     let payment = world.charge(amount, WHAT).await?;
-    world.pay(&payment, amount).await?;
+    let transaction = world.pay(&payment, amount).await?;
+    world.chain.included(&transaction).await?;
     let expected = Expected::paid(Asset::Token, amount);
     let (case, payment) = world.ends(WHAT, &payment, expected).await?;
     world.tell(&payment, &expected, amount, &format!("paid → completed {}", took(&payment, began)));

@@ -82,8 +82,17 @@ async fn noise(world: &World) -> anyhow::Result<Case> {
     world.pay(&payment, amount).await?;
     let expected = Expected::paid(Asset::Token, amount);
     let (case, payment) = world.ends(WHAT, &payment, expected).await?;
-    anyhow::ensure!(payment.transactions.len() == 1, "{}: a transfer that should be ignored is listed", payment.id);
-    world.tell(&payment, &expected, amount, "a zero-value and an unlisted transfer ignored, then paid → completed");
+    anyhow::ensure!(
+        payment.transactions.len() == 1,
+        "{}: a transfer that should be ignored is listed",
+        payment.id
+    );
+    world.tell(
+        &payment,
+        &expected,
+        amount,
+        "a zero-value and an unlisted transfer ignored, then paid → completed",
+    );
     Ok(case)
 }
 
@@ -97,6 +106,11 @@ async fn refunded(world: &World) -> anyhow::Result<Case> {
     world.shop.refund(&payment.id, Asset::Token.text(refund), REFUNDS_TO).await?;
     let expected = Expected { refunded: refund, ..Expected::paid(Asset::Token, amount) };
     let (case, payment) = world.ends(WHAT, &payment, expected).await?;
-    world.tell(&payment, &expected, amount, &format!("paid → completed, {} refunded", Asset::Token.text(refund)));
+    world.tell(
+        &payment,
+        &expected,
+        amount,
+        &format!("paid → completed, {} refunded", Asset::Token.text(refund)),
+    );
     Ok(case)
 }

@@ -8,6 +8,9 @@ use super::{
     World,
 };
 
+/// Blocks on top of what was confirmed already, so that the reorganisation is deeper than any confirmation asks for.
+const BURIED: u32 = 2;
+
 /// The transfer's block is replaced before it is confirmed: back to pending, and paid again.
 pub(super) async fn before_completion(world: &World) -> anyhow::Result<Vec<Case>> {
     const WHAT: &str = "orphaned before completion, paid again";
@@ -43,6 +46,9 @@ pub(super) async fn after_completion(world: &World) -> anyhow::Result<Vec<Case>>
     world.until(&kept, "completed").await?;
     let expected = Expected::paid(Asset::Token, amount);
     let mut quiet = world.chain.quiet().await;
+    for _ in 0..BURIED {
+        quiet.mine().await?;
+    }
     let carried = world.chain.payment(kept.address()?, u128::try_from(other)?);
     let depth = quiet.reorg(block, &[carried]).await?;
     drop(quiet);
@@ -57,13 +63,23 @@ pub(super) async fn after_completion(world: &World) -> anyhow::Result<Vec<Case>>
 }
 
 /// Waits until the transfer's second inclusion has completed the payment again.
-async fn returned(world: &World, payment: &Payment, what: &'static str, amount: i128) -> anyhow::Result<Case> {
+async fn returned(
+    world: &World,
+    payment: &Payment,
+    what: &'static str,
+    amount: i128,
+) -> anyhow::Result<Case> {
     let is_back = |payment: &Payment| payment.status == "completed" && count(payment, "orphaned") == 1;
     world.until_it(payment, "completed by another block", is_back).await?;
     let expected = Expected::paid(Asset::Token, amount);
     let (case, payment) = world.ends(what, payment, expected).await?;
     anyhow::ensure!(count(&payment, "confirmed") == 1, "{}: credited twice", payment.id);
-    world.tell(&payment, &expected, amount, "the same block replaced, its transfer in the new branch → completed");
+    world.tell(
+        &payment,
+        &expected,
+        amount,
+        "the same block replaced, its transfer in the new branch → completed",
+    );
     Ok(case)
 }
 

@@ -1,6 +1,7 @@
 //! `verify` on real directories: real processors on the real log, the real SQL sink; healthy ones, and ones that somebody
 //! has tampered with.
 
+mod books;
 mod log;
 mod sql;
 mod world;
