@@ -88,6 +88,12 @@ impl RegistryView {
         self.reached.borrow().caught_up
     }
 
+    /// Waits until it has caught up.
+    pub(crate) async fn caught_up(&self) {
+        // An error would mean that the sender is gone, and this view holds it.
+        let _ = self.reached.subscribe().wait_for(|reached| reached.caught_up).await;
+    }
+
     /// Waits until what followed from a record of `registry.inbox` is seen. `false` when it was not in time.
     pub(crate) async fn wait_for(&self, cause: Offset, limit: Duration) -> bool {
         let mut reached = self.reached.subscribe();

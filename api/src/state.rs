@@ -106,6 +106,11 @@ impl ApiState {
         Ok(Self(Arc::new(inner)))
     }
 
+    /// Waits until the registry, as it is in the log, has been read: from here on its keys are known.
+    pub async fn registry_is_read(&self) {
+        self.0.registry.caught_up().await;
+    }
+
     /// Waits, bounded, until SQL has what a merchant's read must see. `true` when it has not.
     pub(crate) async fn is_stale(&self, scope: Scope, headers: &HeaderMap) -> Result<bool, Problem> {
         let asked = Position::of(headers, scope.merchant)?;

@@ -2,7 +2,7 @@
 //! error.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::process::ExitCode;
 
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use serde::Serialize;
@@ -29,11 +29,6 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
     table.add_rows(rows);
     println!("{table}");
-}
-
-/// Whether someone watches, so that progress and colours make sense.
-pub(crate) fn is_watched() -> bool {
-    std::io::stderr().is_terminal()
 }
 
 /// Ends a command that failed, with one line that holds the whole chain of causes.

@@ -120,7 +120,7 @@ pub(crate) struct Http {
 
 impl Bench {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        install_logging(&LoggingConfig { format: LogFormat::Text, level: "warn".into() })?;
+        install_logging(&LoggingConfig { format: LogFormat::Text, level: "error".into() })?;
         match self {
             Self::Log(command) => command.run().await?,
             Self::Pipeline(command) => command.run().await?,

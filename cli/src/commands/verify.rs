@@ -2,14 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
 use clap::Args;
 
 use super::Source;
 use crate::{
     output,
     system::{self, Layout},
-    verify::{self, Outcome, present},
+    verify::{self, present},
 };
 
 /// What the command ends with when nothing could be said.
@@ -42,22 +41,17 @@ impl Verify {
 
     async fn verify(&self) -> anyhow::Result<ExitCode> {
         let config = self.source.load()?;
-        let layout = Layout::of(&config);
-        if !layout.log.exists() {
-            bail!("there is no log in {}: name the data directory with --data", config.data.dir.display());
-        }
-        let log = system::open_log(&config).await?;
-        let sql = layout.sql.path()?;
-        let sql = sql.exists().then_some(sql.as_path());
-        let report = verify::verify(log, &system::processors(), sql, &mut present::Bar::new()).await?;
+        let sql = Layout::of(&config).sql.path()?;
+        let mut bar = present::Bar::new();
+        let options = system::log_options(&config);
+        let processors = system::processors();
+        let verified = verify::verify_directory(options, &processors, Some(&sql), &mut bar);
+        let report = Box::pin(verified).await?;
+        drop(bar);
         match self.json {
             true => output::json(&report)?,
             false => output::line(present::text(&report)),
         }
-        Ok(match report.outcome() {
-            Outcome::Ok => ExitCode::SUCCESS,
-            Outcome::Differs => ExitCode::FAILURE,
-            Outcome::Incomplete => ExitCode::from(COULD_NOT_VERIFY),
-        })
+        Ok(ExitCode::from(report.outcome().exit_code()))
     }
 }

@@ -1,6 +1,6 @@
 //! What a start makes sure of: the operator's key, the first admin key, Stripe's secrets, the settings in the log.
 
-use std::{io::Write, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc};
+use std::{io::Write, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use rand::{
@@ -25,9 +25,16 @@ use streambook_model::{
     },
     topics,
 };
-use streambook_runtime::{clock, publisher::Publisher, secrets::SecretKey};
+use streambook_processors::registry::Registry;
+use streambook_runtime::{
+    clock, health::Health, processor::Processor, publisher::Publisher, secrets::SecretKey, step::task_name,
+    store::TaskStore,
+};
 
 use crate::config::StripeConfig;
+
+/// How often it is looked whether a start's records were taken.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// An operator's key, shown once.
 pub(crate) struct AdminKey(pub(crate) String);
@@ -74,6 +81,21 @@ pub(super) async fn first_admin_key(log: &Arc<EmbeddedLog>) -> anyhow::Result<Op
 /// Puts the settings in force; the registry drops them if nothing has changed.
 pub(super) async fn put_settings(log: &Arc<EmbeddedLog>, settings: Settings) -> anyhow::Result<()> {
     publish(log, b"settings", PutSettings { meta: meta("settings"), settings }).await
+}
+
+/// Waits until the registry has taken everything in its inbox: whoever reads its events from here on, reads this
+/// start's key and settings too.
+pub(super) async fn registry_took_all(log: &Arc<EmbeddedLog>, health: &Health) -> anyhow::Result<()> {
+    let inbox = TopicPartition::new(topics::REGISTRY_INBOX.topic(), Partition(0));
+    let registry = TaskStore::open(Arc::clone(log), Registry.name(), Partition(0))?;
+    while registry.next_offset()? < log.written_end(&inbox)? {
+        let name = task_name(&Registry, Partition(0));
+        if let Some((_, reason)) = health.stopped().into_iter().find(|(part, _)| *part == name) {
+            bail!("{name} has stopped: {reason}");
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
 }
 
 async fn publish(

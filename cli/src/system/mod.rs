@@ -75,16 +75,20 @@ impl Layout {
     }
 }
 
-/// Opens the log and makes sure of its topics.
-pub(crate) async fn open_log(config: &Config) -> anyhow::Result<Arc<EmbeddedLog>> {
-    let layout = Layout::of(config);
-    std::fs::create_dir_all(&config.data.dir)
-        .with_context(|| format!("cannot make the data directory {}", config.data.dir.display()))?;
-    let options = EmbeddedOptions {
+/// How the log of this configuration is opened.
+pub(crate) fn log_options(config: &Config) -> EmbeddedOptions {
+    EmbeddedOptions {
         write_buffer_bytes: config.data.write_buffer_mib << 20,
         cache_bytes: config.data.cache_mib << 20,
-        ..EmbeddedOptions::new(&layout.log)
-    };
+        ..EmbeddedOptions::new(Layout::of(config).log)
+    }
+}
+
+/// Opens the log and makes sure of its topics.
+pub(crate) async fn open_log(config: &Config) -> anyhow::Result<Arc<EmbeddedLog>> {
+    std::fs::create_dir_all(&config.data.dir)
+        .with_context(|| format!("cannot make the data directory {}", config.data.dir.display()))?;
+    let options = log_options(config);
     let log = tokio::task::block_in_place(|| EmbeddedLog::open(options))?;
     let age = Retention::Age { max_ms: config.data.retention_days.saturating_mul(86_400_000) };
     for topic in topics::ALL {
@@ -99,7 +103,7 @@ pub(crate) async fn open_log(config: &Config) -> anyhow::Result<Arc<EmbeddedLog>
 }
 
 impl System {
-    /// Starts everything. Returns once the API accepts connections.
+    /// Starts everything. Returns once the API accepts connections and knows the keys, the first admin key included.
     pub(crate) async fn start(config: &Config, metrics: PrometheusHandle) -> anyhow::Result<Self> {
         let layout = Layout::of(config);
         let log = open_log(config).await?;
@@ -118,11 +122,12 @@ impl System {
             parts: JoinSet::new(),
         };
         system.start_tasks();
+        system.admin_key = bootstrap::first_admin_key(&log).await?;
+        bootstrap::put_settings(&log, settings::of(config)?).await?;
+        bootstrap::registry_took_all(&log, &system.health).await?;
         system.start_api(config, &key, &sql, listener, metrics).await?;
         system.start_sql(&layout.sql, sql);
         system.start_webhooks(config, key)?;
-        system.admin_key = bootstrap::first_admin_key(&log).await?;
-        bootstrap::put_settings(&log, settings::of(config)?).await?;
         chains::start(&mut system, config).await?;
         let (log, stop) = (Arc::clone(&system.log), system.stop.clone());
         system.parts.spawn(upkeep::run(log, system.health.clone(), stop));
@@ -171,6 +176,8 @@ impl System {
             instance: Partition(0),
         };
         let state = ApiState::start(parts, &self.stop).await?;
+        let read = tokio::time::timeout(LAST_WAIT, state.registry_is_read()).await;
+        read.context("the registry could not be read in time")?;
         let (health, stop) = (self.health.clone(), self.stop.clone());
         self.parts.spawn(async move {
             if let Err(error) = streambook_api::serve(state, listener, stop).await {

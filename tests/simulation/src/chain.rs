@@ -1,1 +1,423 @@
-//! In progress.
+//! The chains and how the connector sees them. The chain is the development chain's pure core; the connector's
+//! decisions, its feed into the log and its resumption are the real ones. In between stand nodes that lag behind, fail in
+//! the middle of an answer, and are on a branch that was left.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use alloy_primitives::{Address, B256, U256};
+use streambook_connectors::chain::{
+    BlockRef, Erc20Transfer, Feed, Follower, Observation, Resume, VerifiedBlock,
+    follower::{FollowError, Next, Step},
+    resume,
+    transfers::keep_tokens,
+    types::TransactionsProof,
+};
+use streambook_devchain::{
+    BlockSpec, ChainSettings, Content, DevBlock, DevChain, Dropped, FinalityRule, Limits, Outcome,
+    ReorgOptions, TRANSFER_TOPIC, Transfer, TransferRequest,
+};
+use streambook_model::{chain::ChainId, time::Timestamp};
+use tokio::sync::mpsc;
+
+use crate::{
+    log::{SimulatedLog, ready},
+    machine::{Machine, Weather},
+    mutation::Mutation,
+    violation::{Check, Violation},
+};
+
+/// The last byte of the address of somebody who pays before an address was given out.
+pub const EARLY: u8 = 0xee;
+/// The first block the connector reads.
+const START: u64 = 1;
+/// Blocks that others may link to.
+const REMEMBERED: u64 = 4_096;
+/// The most steps of one look at the head.
+const STEPS: usize = 400;
+
+/// Somewhere money can be sent to.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// The address.
+    pub address: Address,
+    /// What is expected there.
+    pub amount: i128,
+    /// Until when.
+    pub deadline: Timestamp,
+    /// Whether the address was not given out yet.
+    pub early: bool,
+}
+
+/// What a node knows: a head and the final block below it.
+#[derive(Debug, Clone, Copy)]
+struct View {
+    head: BlockRef,
+    finalized: BlockRef,
+}
+
+/// A chain, its nodes and its connector.
+pub struct Chain {
+    /// Its id.
+    pub id: ChainId,
+    /// The chain itself.
+    pub blocks: DevChain,
+    /// The token that payments are made in.
+    pub token: Address,
+    /// An accepted token of another asset.
+    pub other: Address,
+    /// Whether its nodes answer for the `finalized` tag.
+    pub has_tags: bool,
+    views: Vec<View>,
+    nodes: usize,
+    forked: BTreeSet<usize>,
+    follower: Option<Follower>,
+    highest: u64,
+    heads: Vec<B256>,
+}
+
+impl Chain {
+    /// A chain of one block after its genesis.
+    pub fn new(id: u64, machine: &mut Machine, final_depth: Option<u64>) -> Result<Self, Violation> {
+        let time = seconds(machine.now());
+        let finality = final_depth
+            .map_or(FinalityRule::OnRequest, |finalized| FinalityRule::Depth { safe: finalized / 2, finalized });
+        let limits = Limits { blocks: 10_000, transactions: 10_000, pending: 1_000 };
+        let settings = ChainSettings { chain_id: id, genesis_time: time, limits, finality };
+        let mut chain = Self {
+            id: ChainId(id),
+            blocks: DevChain::with_settings(settings),
+            token: Address::repeat_byte(0xa0 + u8::try_from(id % 8).unwrap_or(0)),
+            other: Address::repeat_byte(0xb0 + u8::try_from(id % 8).unwrap_or(0)),
+            has_tags: final_depth.is_some(),
+            views: Vec::new(),
+            nodes: 3,
+            forked: BTreeSet::new(),
+            follower: None,
+            highest: 0,
+            heads: Vec::new(),
+        };
+        chain.mine(time, &[])?;
+        Ok(chain)
+    }
+
+    fn mine(&mut self, time: u64, transfers: &[TransferRequest]) -> Check {
+        let time = time.max(self.blocks.head().header().timestamp);
+        for transfer in transfers {
+            self.blocks.submit(transfer).map_err(|error| Violation::new("simulator", error.to_string()))?;
+        }
+        self.blocks.mine_pending(time).map_err(|error| Violation::new("simulator", error.to_string()))?;
+        self.remember();
+        Ok(())
+    }
+
+    fn remember(&mut self) {
+        let head = self.blocks.head().reference();
+        let finalized = self.blocks.canonical_block(self.blocks.finalized());
+        let finalized = finalized.map_or(head, |block| block.reference());
+        self.heads.push(head.hash);
+        self.views.push(View {
+            head: BlockRef { number: head.number, hash: head.hash },
+            finalized: BlockRef { number: finalized.number, hash: finalized.hash },
+        });
+    }
+
+    /// The next block, with some payments.
+    pub fn grow(&mut self, targets: &[Target], machine: &mut Machine) -> Check {
+        let count = machine.random.index(4);
+        let transfers: Vec<_> = (0..count).filter_map(|_| self.payment(targets, machine)).collect();
+        // Now and then a block stands exactly at a deadline, or a second after it.
+        let now = seconds(machine.now());
+        let due = machine.random.pick(targets).map_or(now, |target| seconds(target.deadline));
+        let at_deadline = due <= now && machine.random.chance(30);
+        let time = if at_deadline { due + machine.random.below(2) } else { now };
+        self.mine(time.min(now), &transfers)
+    }
+
+    /// An empty block now.
+    pub fn grow_empty(&mut self, now: Timestamp) -> Check {
+        self.mine(seconds(now), &[])
+    }
+
+    /// Replaces some blocks, often few, sometimes down to just above finality.
+    pub fn reorganise(&mut self, targets: &[Target], machine: &mut Machine) {
+        let head = self.blocks.head().reference().number;
+        let most = head.saturating_sub(self.blocks.finalized().max(START)).min(30);
+        if most == 0 {
+            return;
+        }
+        let depth = machine.random.between(1, if machine.random.chance(80) { most.min(5) } else { most });
+        let specs = self.replacement(head - depth, depth, targets, machine);
+        let dropped = if machine.random.chance(70) { Dropped::Requeue } else { Dropped::Forget };
+        if self.blocks.reorg(depth, &specs, ReorgOptions { dropped, ..ReorgOptions::default() }).is_ok() {
+            machine.faults.count(if depth > 5 { "deep reorganisation" } else { "reorganisation" });
+            self.remember();
+        }
+    }
+
+    fn replacement(
+        &self,
+        ancestor: u64,
+        depth: u64,
+        targets: &[Target],
+        machine: &mut Machine,
+    ) -> Vec<BlockSpec> {
+        let mut orphans: Vec<B256> = (ancestor + 1..=ancestor + depth)
+            .filter_map(|number| self.blocks.canonical_block(number))
+            .flat_map(|block| block.transactions().iter().map(|made| made.hash()).collect::<Vec<_>>())
+            .collect();
+        let now = seconds(machine.now());
+        let mut time = self.blocks.canonical_block(ancestor).map_or(now, |block| block.header().timestamp);
+        let count = machine.random.between(1, depth + 2);
+        let mut specs = Vec::new();
+        for _ in 0..count {
+            time = machine.random.between(time, now.max(time));
+            let mut contents = Vec::new();
+            while !orphans.is_empty() && machine.random.chance(50) {
+                let known = machine.random.index(orphans.len());
+                contents.push(Content::Known(orphans.swap_remove(known)));
+            }
+            if machine.random.chance(25) {
+                contents.extend(self.payment(targets, machine).map(Content::New));
+            }
+            specs.push(BlockSpec { timestamp: time, contents });
+        }
+        specs
+    }
+
+    /// Makes a branch canonical that was so before.
+    pub fn switch_back(&mut self, machine: &mut Machine) {
+        let recent = self.heads.len().saturating_sub(12);
+        let Some(hash) = self.heads.get(recent..).and_then(|heads| machine.random.pick(heads)).copied() else {
+            return;
+        };
+        // The connector's start block stays where it is.
+        let options = ReorgOptions { dropped: Dropped::Requeue, ..ReorgOptions::default() };
+        if hash != self.blocks.head().hash() && self.blocks.switch_to(hash, options).is_ok() {
+            machine.faults.count("blocks canonical again");
+            self.remember();
+        }
+    }
+
+    /// One transaction, in one of the shapes a payment watcher meets.
+    fn payment(&self, targets: &[Target], machine: &mut Machine) -> Option<TransferRequest> {
+        let target = *machine.random.pick(targets)?;
+        let from = Address::with_last_byte(if target.early { EARLY } else { 0x11 });
+        let direct = |token, units: i128| {
+            TransferRequest::direct(token, from, target.address, U256::from(units.unsigned_abs()))
+        };
+        let part = (target.amount / 2).max(1);
+        Some(match machine.random.below(20) {
+            0..8 => direct(self.token, target.amount),
+            8..11 => direct(self.token, part),
+            11 => direct(self.token, target.amount - 1),
+            12 => direct(self.token, target.amount + 7),
+            13 => direct(self.token, 0),
+            14 => direct(Address::repeat_byte(0xcc), target.amount),
+            15 => direct(self.other, target.amount),
+            16 if machine.random.chance(20) => {
+                TransferRequest::direct(self.token, from, target.address, U256::MAX)
+            }
+            17 => TransferRequest::failed(self.token, from, target.address, U256::from(part.unsigned_abs())),
+            _ => self.routed(from, targets, machine),
+        })
+    }
+
+    /// One transaction that pays several addresses, or one several times.
+    fn routed(&self, from: Address, targets: &[Target], machine: &mut Machine) -> TransferRequest {
+        let count = machine.random.between(2, 4);
+        let moved = (0..count).filter_map(|_| {
+            let target = machine.random.pick(targets)?;
+            let from = if target.early { Address::with_last_byte(EARLY) } else { from };
+            let value = U256::from((target.amount / 2).max(1).unsigned_abs());
+            Some(Transfer { token: self.token, from, to: target.address, value })
+        });
+        let transfers = moved.collect();
+        TransferRequest::routed(from, Address::repeat_byte(0x77), transfers)
+    }
+
+    /// The connector's process ends; what it knew is gone.
+    pub fn stop_connector(&mut self) {
+        self.follower = None;
+        self.forked.clear();
+    }
+
+    /// One look of the connector at a node's head.
+    pub fn poll(&mut self, machine: &mut Machine) -> Check {
+        let node = machine.random.index(self.nodes);
+        let Some(view) = self.view(node, machine) else { return Ok(()) };
+        let mut follower = match self.follower.take() {
+            Some(follower) => follower,
+            None => self.resumed(view, machine)?,
+        };
+        let mut seen = Vec::new();
+        let looked = self.look(&mut follower, view, &mut seen, machine);
+        if let Err(FollowError::Fork(fork)) = looked {
+            seen.extend(follower.abandon());
+            self.forked.insert(node);
+            if self.forked.len() == self.nodes {
+                return Err(Violation::new("no_false_fork", fork.to_string()));
+            }
+        } else if !seen.is_empty() {
+            self.forked.clear();
+        }
+        if machine.fault("connector stopped", 2) {
+            let kept = machine.random.index(seen.len() + 1);
+            seen.truncate(kept);
+        } else {
+            self.follower = Some(follower);
+        }
+        if machine.has(Mutation::CompareHeights) {
+            seen.retain(|seen| !matches!(seen, Observation::Head(head) if head.number <= self.highest));
+            let highest = seen.iter().filter_map(|seen| match seen {
+                Observation::Head(head) => Some(head.number),
+                _ => None,
+            });
+            self.highest = highest.max().unwrap_or(0).max(self.highest);
+        }
+        let repeats = 1 + usize::from(machine.fault("connector appended twice", 4));
+        (0..repeats).try_for_each(|_| self.feed(&seen, machine))
+    }
+
+    /// Whether the connector has nothing more to learn.
+    pub fn is_followed(&self) -> bool {
+        let head = self.blocks.head().hash();
+        let observed = self.follower.as_ref().and_then(Follower::head).map(|head| head.hash);
+        let finalized = self.follower.as_ref().and_then(Follower::finalized).map_or(0, |block| block.number);
+        observed == Some(head) && (!self.has_tags || finalized == self.blocks.finalized())
+    }
+
+    /// What a node says now: the first is up to date, the others lag.
+    fn view(&self, node: usize, machine: &mut Machine) -> Option<View> {
+        let lag = if node == 0 || machine.weather == Weather::Calm { 0 } else { machine.random.index(4) };
+        if lag > 0 {
+            machine.faults.count("node lagged");
+        }
+        self.views.get(self.views.len().checked_sub(1 + lag)?).copied()
+    }
+
+    fn resumed(&self, view: View, machine: &Machine) -> Result<Follower, Violation> {
+        let known = if machine.has(Mutation::ResumeAtTheNodesHead) {
+            let recent = self.blocks.block(view.head.hash).map(|block| verified(&block).id());
+            Resume { recent: recent.into_iter().collect(), head: Some(view.head), finalized: None }
+        } else {
+            let log = SimulatedLog(Arc::clone(&machine.disk));
+            let found = ready(resume(&log, self.id)).map(|found| found.map_err(|error| error.to_string()));
+            let found = found.unwrap_or_else(|| Err("the resumption waits".to_owned()));
+            found.map_err(|error| Violation::new("the_connector_resumes", error))?
+        };
+        let follower = Follower::new(START, REMEMBERED, known);
+        follower.map_err(|error| Violation::new("the_connector_resumes", error.to_string()))
+    }
+
+    fn look(
+        &self,
+        follower: &mut Follower,
+        view: View,
+        seen: &mut Vec<Observation>,
+        machine: &mut Machine,
+    ) -> Result<(), FollowError> {
+        let Some(head) = self.blocks.block(view.head.hash) else { return Ok(()) };
+        let Step { observations, mut next } = follower.on_head(verified(&head).id());
+        seen.extend(observations);
+        for _ in 0..STEPS {
+            let block = match next {
+                Next::Done | Next::Wait(_) => break,
+                Next::Fetch { from, .. } => self.at_height(view.head, from),
+                Next::WalkBack(hash) => self.blocks.block(hash),
+            };
+            let Some(block) = block.filter(|_| !machine.fault("node failed", 2)) else {
+                seen.extend(follower.abandon());
+                return Ok(());
+            };
+            let mut block = verified(&block);
+            keep_tokens(&mut block, &[self.token, self.other]);
+            let step = follower.on_block(block)?;
+            seen.extend(step.observations);
+            next = step.next;
+        }
+        if self.has_tags {
+            seen.extend(follower.on_finalized(view.finalized)?);
+        }
+        Ok(())
+    }
+
+    /// The block at a height of the branch that ends with `head`.
+    fn at_height(&self, head: BlockRef, number: u64) -> Option<Arc<DevBlock>> {
+        let mut block = self.blocks.block(head.hash)?;
+        while block.header().number > number {
+            block = self.blocks.block(block.header().parent_hash)?;
+        }
+        (block.header().number == number).then_some(block)
+    }
+
+    /// Appends through the connector's real feed.
+    fn feed(&self, seen: &[Observation], machine: &Machine) -> Check {
+        if seen.is_empty() {
+            return Ok(());
+        }
+        let now = machine.now();
+        let log = Arc::new(SimulatedLog(Arc::clone(&machine.disk)));
+        let feed = Feed::new(log, self.id, Arc::new(move || now));
+        let (send, receive) = mpsc::channel(seen.len());
+        for observation in seen {
+            send.try_send(observation.clone())
+                .map_err(|error| Violation::new("simulator", error.to_string()))?;
+        }
+        drop(send);
+        match ready(feed.run(receive)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(Violation::new("simulator", error.to_string())),
+            None => Err(Violation::new("simulator", "the feed waits")),
+        }
+    }
+}
+
+/// Whole seconds since 1970.
+pub fn seconds(at: Timestamp) -> u64 {
+    u64::try_from(at.millis() / 1_000).unwrap_or(0)
+}
+
+/// A block as `verify` would hand it on.
+fn verified(block: &DevBlock) -> VerifiedBlock {
+    let mut transfers = Vec::new();
+    let mut log_index = 0;
+    for (tx_index, made) in (0_u64..).zip(block.transactions()) {
+        if made.outcome == Outcome::Reverted {
+            continue;
+        }
+        for log in &made.logs {
+            transfers.extend(transfer(log, made.hash(), tx_index, log_index));
+            log_index += 1;
+        }
+    }
+    let header = block.header();
+    VerifiedBlock {
+        chain_id: 0,
+        number: header.number,
+        hash: block.hash(),
+        parent_hash: header.parent_hash,
+        timestamp: header.timestamp,
+        transfers,
+        unproven: Vec::new(),
+        transactions: TransactionsProof::Proven,
+    }
+}
+
+fn transfer(
+    log: &alloy_primitives::Log,
+    tx_hash: B256,
+    tx_index: u64,
+    log_index: u64,
+) -> Option<Erc20Transfer> {
+    let [topic, from, to] = log.topics() else { return None };
+    (*topic == TRANSFER_TOPIC).then(|| Erc20Transfer {
+        token: log.address,
+        from: Address::from_word(*from),
+        to: Address::from_word(*to),
+        value: U256::from_be_slice(&log.data.data),
+        tx_hash,
+        tx_index,
+        log_index,
+        tx_to: None,
+    })
+}

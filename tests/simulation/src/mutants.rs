@@ -92,6 +92,14 @@ fn change(mutation: Mutation, message: Message) -> Option<Message> {
             event.block_time = Timestamp::from_millis(event.block_time.millis() + 1_000);
             event.into()
         }
+        (Mutation::ZombieRunsOtherCode, Message::TransferEvent(mut event)) => {
+            event.confirmations += 1;
+            event.into()
+        }
+        (Mutation::ZombieRunsOtherCode, Message::CreatePayment(mut command)) => {
+            command.description = Some("by other code".into());
+            command.into()
+        }
         (Mutation::WrongFee, Message::SettingsChanged(mut changed)) => {
             changed.settings.fee.parts_per_million += 1;
             changed.into()

@@ -13,7 +13,10 @@ use streambook_model::{
     records::{book::Tick, reply::CommandOutcome},
     topics,
 };
-use streambook_runtime::step::{Output, Step, Task, chain_of};
+use streambook_runtime::{
+    processor::Processor,
+    step::{Output, Step, Task, chain_of},
+};
 
 use crate::{
     disk::StoreUndo,
@@ -100,11 +103,11 @@ impl Tasks {
         let processors = self.processors.clone();
         let Some(slot) = self.slots.get_mut(index) else { return Ok(Outcome::Idle) };
         let Some(processor) = processors.get(slot.kind) else { return Ok(Outcome::Idle) };
-        let task = Task::new(&**processor, slot.inbox.partition);
+        let hand = Hand::of(&**processor, index, slot);
         match machine.engine {
-            Engine::Embedded => embedded(&task, index, slot.kind, &mut slot.owner, machine),
+            Engine::Embedded => embedded(&hand, &mut slot.owner, machine),
             Engine::Distributed => {
-                let worked = distributed(&task, slot.kind, &mut slot.owner, machine)?;
+                let worked = distributed(&hand, &mut slot.owner, machine)?;
                 if machine.fault("snapshot", 12) {
                     slot.snapshot = slot.owner.clone();
                     if machine.has(Mutation::SnapshotWithoutOutbox) {
@@ -120,12 +123,11 @@ impl Tasks {
     pub fn work_as_zombie(&mut self, index: usize, machine: &mut Machine) -> Check {
         let processors = self.others.clone();
         let Some(slot) = self.slots.get_mut(index) else { return Ok(()) };
-        let (Some(processor), Some(zombie)) = (processors.get(slot.kind), &mut slot.zombie) else {
-            return Ok(());
-        };
-        let task = Task::new(&**processor, slot.inbox.partition);
+        let Some(processor) = processors.get(slot.kind) else { return Ok(()) };
+        let hand = Hand::of(&**processor, index, slot);
+        let Some(zombie) = &mut slot.zombie else { return Ok(()) };
         machine.faults.count("zombie went on");
-        distributed(&task, slot.kind, zombie, machine)?;
+        distributed(&hand, zombie, machine)?;
         deliver(zombie, machine);
         if machine.random.chance(25) {
             slot.zombie = None;
@@ -176,27 +178,39 @@ fn restored(owner: &mut Owner, inbox: &TopicPartition, machine: &Machine) {
     }
 }
 
-fn embedded(
-    task: &Task<'_>,
-    index: usize,
+/// A task in somebody's hands.
+struct Hand<'p> {
+    task: Task<'p>,
+    processor: &'p dyn Processor,
     kind: usize,
+    index: usize,
+}
+
+impl<'p> Hand<'p> {
+    fn of(processor: &'p dyn Processor, index: usize, slot: &Slot) -> Self {
+        Self { task: Task::new(processor, slot.inbox.partition), processor, kind: slot.kind, index }
+    }
+}
+
+fn embedded(
+    hand: &Hand<'_>,
     owner: &mut Owner,
     machine: &mut Machine,
 ) -> Result<Outcome, Violation> {
     let before = owner.store.next;
-    let records = batch(task, owner, machine);
+    let records = batch(&hand.task, owner, machine);
     if records.is_empty() {
-        return tick(task, index, owner, machine);
+        return tick(hand, owner, machine);
     }
     let mut outputs = Vec::new();
     for record in &records {
         if machine.fault("crash between steps", 1) {
             return Ok(Outcome::Crashed);
         }
-        outputs.extend(step(task, kind, record, &mut owner.store, machine)?.outputs);
+        outputs.extend(step(hand, record, &mut owner.store, machine)?.outputs);
     }
     owner.store.next = before + records.len() as u64;
-    let undo = StoreUndo { slot: index, next: before, changes: owner.store.take_changes() };
+    let undo = StoreUndo { slot: hand.index, next: before, changes: owner.store.take_changes() };
     Ok(commit(undo, outputs, machine))
 }
 
@@ -217,17 +231,16 @@ fn commit(undo: StoreUndo, outputs: Vec<Output>, machine: &mut Machine) -> Outco
 }
 
 fn distributed(
-    task: &Task<'_>,
-    kind: usize,
+    hand: &Hand<'_>,
     owner: &mut Owner,
     machine: &mut Machine,
 ) -> Result<Outcome, Violation> {
-    let records = batch(task, owner, machine);
+    let records = batch(&hand.task, owner, machine);
     if records.is_empty() {
-        return tick(task, 0, owner, machine);
+        return tick(hand, owner, machine);
     }
     for record in &records {
-        let step = step(task, kind, record, &mut owner.store, machine)?;
+        let step = step(hand, record, &mut owner.store, machine)?;
         owner.keep(step.outputs);
         owner.store.next += 1;
     }
@@ -242,8 +255,7 @@ fn batch(task: &Task<'_>, owner: &Owner, machine: &mut Machine) -> Vec<Record> {
 
 /// One step, and what must hold of it at once: a task never stops, and a rejected command changes nothing.
 fn step(
-    task: &Task<'_>,
-    kind: usize,
+    hand: &Hand<'_>,
     record: &Record,
     store: &mut Store,
     machine: &Machine,
@@ -251,10 +263,10 @@ fn step(
     let unchecked = machine.has(Mutation::DropReceiverCheck).then(|| without_lineage(record));
     let change = store.changes();
     let stopped = |error| Violation::new("no_task_stops", chain_of(&error));
-    let step = task.step(unchecked.as_ref().unwrap_or(record), store).map_err(stopped)?;
-    if kind == BOOK && step.outputs.iter().any(is_rejection) {
+    let step = hand.task.step(unchecked.as_ref().unwrap_or(record), store).map_err(stopped)?;
+    if hand.kind == BOOK && step.outputs.iter().any(is_rejection) {
         if let Some(key) = store.first_difference_since(change) {
-            let detail = format!("{} offset {}: key {key:?}", task.inbox(), record.offset);
+            let detail = format!("{} offset {}: key {key:?}", hand.task.inbox(), record.offset);
             return Err(Violation::new("a_rejected_command_changes_nothing", detail));
         }
     }
@@ -274,8 +286,7 @@ fn without_lineage(record: &Record) -> Record {
 
 /// As the production runner: a tick is appended once the inbox is empty and the state's earliest deadline is due.
 fn tick(
-    task: &Task<'_>,
-    index: usize,
+    hand: &Hand<'_>,
     owner: &mut Owner,
     machine: &mut Machine,
 ) -> Result<Outcome, Violation> {
@@ -283,17 +294,18 @@ fn tick(
     if owner.store.next < owner.ticked_to {
         return Ok(Outcome::Idle);
     }
-    let due = task_deadline(task, owner)?;
+    let due = hand.processor.next_deadline(&owner.store);
+    let due = due.map_err(|error| Violation::new("no_task_stops", chain_of(&error)))?;
     let Some(due) = due.filter(|due| *due <= now) else { return Ok(Outcome::Idle) };
-    let mut meta = machine.meta(format!("tick:{}:{}", task.name(), due.millis()));
+    let mut meta = machine.meta(format!("tick:{}:{}", hand.task.name(), due.millis()));
     meta.occurred_at = due;
     let value = codec::encode(&Message::from(Tick { meta, now }));
     let value = Bytes::from(value.map_err(|error| Violation::new("simulator", error.to_string()))?);
     if machine.has(Mutation::TickOutsideTheLog) {
         let offset = Offset(owner.store.next);
         let record = Record { offset, appended_at_ms: 0, key: Bytes::new(), value };
-        let outputs = step(task, BOOK, &record, &mut owner.store, machine)?.outputs;
-        let undo = StoreUndo { slot: index, next: owner.store.next, changes: owner.store.take_changes() };
+        let outputs = step(hand, &record, &mut owner.store, machine)?.outputs;
+        let undo = StoreUndo { slot: hand.index, next: owner.store.next, changes: owner.store.take_changes() };
         if machine.engine == Engine::Distributed {
             owner.keep(outputs);
             return Ok(Outcome::Worked);
@@ -301,19 +313,9 @@ fn tick(
         return Ok(commit(undo, outputs, machine));
     }
     let mut disk = machine.disk.lock();
-    disk.commit(vec![(task.inbox().clone(), NewRecord::new(&b"tick"[..], value))], None);
-    owner.ticked_to = disk.end(task.inbox());
+    disk.commit(vec![(hand.task.inbox().clone(), NewRecord::new(&b"tick"[..], value))], None);
+    owner.ticked_to = disk.end(hand.task.inbox());
     Ok(Outcome::Worked)
-}
-
-fn task_deadline(
-    task: &Task<'_>,
-    owner: &Owner,
-) -> Result<Option<streambook_model::time::Timestamp>, Violation> {
-    let processors = mutants::processors(None);
-    let own = processors.iter().find(|processor| processor.inbox().topic() == task.inbox().topic);
-    let due = own.map_or(Ok(None), |processor| processor.next_deadline(&owner.store));
-    due.map_err(|error| Violation::new("no_task_stops", chain_of(&error)))
 }
 
 impl Owner {
