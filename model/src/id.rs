@@ -114,6 +114,15 @@ impl<K: Kind> Id<K> {
         Self::from_bits(bits)
     }
 
+    /// As [`Id::derive`], with the first half taken from another id: what belongs together stays together in an index
+    /// that is sorted by id.
+    pub fn derive_beside(origin: &[u8; 16], parts: &[&[u8]]) -> Self {
+        let all: Vec<&[u8]> = std::iter::once(origin.as_slice()).chain(parts.iter().copied()).collect();
+        let mut bits = Self::derive(&all).bits;
+        bits[..8].copy_from_slice(&origin[..8]);
+        Self::from_bits(bits)
+    }
+
     /// The bits, for use in keys of a store.
     pub const fn bits(&self) -> &[u8; 16] {
         &self.bits
@@ -210,6 +219,15 @@ mod tests {
         assert_eq!(id.to_string().parse::<PaymentId>(), Ok(id));
         assert!(id.to_string().parse::<MerchantId>().is_err());
         assert!(id.to_string().to_uppercase().parse::<PaymentId>().is_err());
+    }
+
+    #[test]
+    fn an_id_beside_another_shares_its_first_half_and_nothing_else() {
+        let payment = PaymentId::derive(&[b"p"]);
+        let events = [1_u8, 2].map(|version| EventId::derive_beside(payment.bits(), &[&[version]]));
+        assert!(events.iter().all(|event| event.bits()[..8] == payment.bits()[..8]));
+        assert_ne!(events[0].bits()[8..], events[1].bits()[8..]);
+        assert_ne!(events[0].bits()[8..], payment.bits()[8..]);
     }
 
     #[test]

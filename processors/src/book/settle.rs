@@ -69,7 +69,7 @@ pub(super) fn announce(
     occurred_at: Timestamp,
 ) -> Result<(), Fault> {
     payment.version = payment.version.saturating_add(1);
-    let event = EventId::derive(&[payment.intent.id.bits(), &payment.version.to_be_bytes()]);
+    let event = EventId::derive_beside(payment.intent.id.bits(), &[&payment.version.to_be_bytes()]);
     let meta = context.meta(occurred_at);
     let event = PaymentEvent { meta, event, event_type, payment: payment.snapshot()?, refund };
     context.emit(topics::PAYMENTS_EVENTS, payment.intent.merchant.to_string(), event.clone());

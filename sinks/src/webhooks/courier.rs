@@ -244,9 +244,8 @@ fn meta(delivery: &Delivery, number: u32, began: Timestamp) -> Meta {
 /// An attempt that is made again after a crash is another attempt, so its time is part of its id.
 fn attempt_id(delivery: &Delivery, number: u32, began: Timestamp) -> AttemptId {
     let (endpoint, event) = delivery.key();
-    let parts: [&[u8]; 4] =
-        [endpoint.bits(), event.bits(), &number.to_be_bytes(), &began.millis().to_be_bytes()];
-    AttemptId::derive(&parts)
+    let parts: [&[u8]; 3] = [endpoint.bits(), &number.to_be_bytes(), &began.millis().to_be_bytes()];
+    AttemptId::derive_beside(event.bits(), &parts)
 }
 
 fn outcome_name(outcome: AttemptOutcome) -> &'static str {

@@ -358,7 +358,7 @@ pub(super) enum Late {
 }
 
 pub(super) fn event_id(payment: u8, version: u32) -> EventId {
-    EventId::derive(&[&[payment; 16], &version.to_be_bytes()])
+    EventId::derive_beside(&[payment; 16], &[&version.to_be_bytes()])
 }
 
 pub(super) fn hash(byte: u8) -> ContentHash {
