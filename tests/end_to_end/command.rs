@@ -4,9 +4,13 @@ use std::{
     collections::BTreeMap,
     path::Path,
     process::{Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
+
+/// How long a command may run that must end by itself.
+const ENDS_WITHIN: Duration = Duration::from_secs(60);
 
 /// The real binary, without anything this process's environment would configure.
 pub(crate) fn streambook() -> Command {
@@ -38,9 +42,24 @@ impl From<Output> for Ended {
     }
 }
 
+/// Runs a command that must end by itself, and soon: one that does not is killed, and fails the test.
+pub(crate) fn ends(command: &mut Command) -> Ended {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let end = Instant::now() + ENDS_WITHIN;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > end {
+            child.kill().unwrap();
+            let ended = Ended::from(child.wait_with_output().unwrap());
+            panic!("it should have ended, and ran: {command:?}: {ended:#?}");
+        }
+        std::thread::sleep(Duration::from_millis(25));
+    }
+    child.wait_with_output().unwrap().into()
+}
+
 /// Runs a command on a data directory that no process has open.
 pub(crate) fn run_on(data: &Path, arguments: &[&str]) -> Ended {
-    streambook().args(arguments).arg("--data").arg(data).output().unwrap().into()
+    ends(streambook().args(arguments).arg("--data").arg(data))
 }
 
 /// Proves the books; anything but `verify: ok` fails the test.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     chain::TestChain,
-    command::{self, Ended},
+    command,
     devchain::Development,
     gate::Gate,
     money::token,
@@ -22,8 +22,7 @@ fn refused(toml: &str) -> String {
     let (file, data) = (place.path().join("wrong.toml"), place.path().join("data"));
     fs::write(&file, toml).unwrap();
     let mut command = command::streambook();
-    let ended: Ended =
-        command.arg("up").arg("--config").arg(&file).arg("--data").arg(&data).output().unwrap().into();
+    let ended = command::ends(command.arg("up").arg("--config").arg(&file).arg("--data").arg(&data));
     assert_eq!(ended.code, Some(1), "{toml}\n{ended:#?}");
     assert!(!data.exists(), "a refused start leaves nothing behind");
     assert!(ended.err.contains(&file.display().to_string()), "it does not name the file: {}", ended.err);
@@ -80,7 +79,7 @@ fn a_wrong_chain_is_refused_with_file_key_and_what_is_allowed() {
 #[tokio::test]
 async fn a_second_process_on_the_same_directory_is_refused_and_the_first_goes_on() {
     let streambook = Streambook::start(Settings::without_chain()).await;
-    let second: Ended = streambook.command("up").output().unwrap().into();
+    let second = command::ends(&mut streambook.command("up"));
     assert_eq!(second.code, Some(1), "{second:#?}");
     let log = streambook.data().join("log");
     assert!(
@@ -89,7 +88,7 @@ async fn a_second_process_on_the_same_directory_is_refused_and_the_first_goes_on
         second.err
     );
     assert!(second.err.contains("process"), "it does not say why: {}", second.err);
-    let verify: Ended = streambook.command("verify").output().unwrap().into();
+    let verify = command::ends(&mut streambook.command("verify"));
     assert_eq!(verify.code, Some(2), "verify cannot look at what a process has open: {verify:#?}");
     streambook.until_ready().await;
     Shop::open(&streambook, "still open").await;

@@ -288,7 +288,7 @@ impl Card {
             Some(fee) => self.transaction(&id, gross, fee),
             None => json!(id),
         };
-        let refunds: Vec<_> = self.refunds.iter().map(|refund| self.refund_object(refund, "succeeded")).collect();
+        let refunds: Vec<_> = self.refunds.iter().map(|refund| self.refund_object(refund, refund.status())).collect();
         json!({"id": format!("ch_{}", self.number), "object": "charge", "status": "succeeded", "captured": true,
                "amount": gross, "amount_captured": gross, "currency": self.currency, "created": created,
                "payment_intent": self.intent_id(), "balance_transaction": transaction, "metadata": self.metadata(),
@@ -316,5 +316,11 @@ impl Card {
     fn transaction(&self, id: &str, amount: i64, fee: i64) -> Value {
         json!({"id": id, "object": "balance_transaction", "amount": amount, "fee": fee, "net": amount - fee,
                "currency": self.currency})
+    }
+}
+
+impl CardRefund {
+    const fn status(&self) -> &'static str {
+        if self.failed { "failed" } else { "succeeded" }
     }
 }

@@ -1,1 +1,85 @@
-//! In progress.
+//! How everything comes to rest: no more faults, every request answered, every event delivered, every block observed,
+//! every deadline passed, every transfer final where the chain knows finality and deep enough where it does not.
+
+use crate::{
+    machine::{Engine, Weather},
+    tasks::Outcome,
+    violation::{Check, Violation},
+    world::World,
+};
+
+/// Rounds after which a system that still has something to do will never be done.
+const ROUNDS: usize = 10_000;
+/// Blocks that make everything confirmed and final.
+const BLOCKS: usize = 24;
+/// Seconds after which every deadline has passed.
+const LONGEST_DEADLINE: u64 = 600;
+
+impl World {
+    /// Lets everything come to rest.
+    pub fn come_to_rest(&mut self) -> Check {
+        self.machine.weather = Weather::Calm;
+        for slot in &mut self.tasks.slots {
+            slot.zombie = None;
+        }
+        self.settle()?;
+        self.pass_time(LONGEST_DEADLINE);
+        for _ in 0..BLOCKS {
+            self.pass_time(1);
+            let now = self.machine.now();
+            self.chains.iter_mut().try_for_each(|chain| chain.grow_empty(now))?;
+        }
+        self.settle()
+    }
+
+    /// Until nobody has anything left to do.
+    fn settle(&mut self) -> Check {
+        for _ in 0..ROUNDS {
+            self.observe_chains()?;
+            self.cards.deliver(&mut self.machine)?;
+            self.add_tasks();
+            self.work_until_idle()?;
+            self.listen()?;
+            if self.clients.are_answered() && self.cards.are_heard() {
+                return self.work_until_idle();
+            }
+            self.pass_time(1);
+            self.clients.retry(&mut self.machine)?;
+        }
+        Err(Violation::new("everything_comes_to_rest", "requests or events are still open"))
+    }
+
+    fn observe_chains(&mut self) -> Check {
+        for chain in &mut self.chains {
+            let mut polls = 0;
+            while !chain.is_followed() {
+                chain.poll(&mut self.machine)?;
+                polls += 1;
+                if polls > ROUNDS {
+                    let detail = format!("the connector of chain {} does not reach its head", chain.id);
+                    return Err(Violation::new("everything_comes_to_rest", detail));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Until no task has a record to take or an output to deliver.
+    pub fn work_until_idle(&mut self) -> Check {
+        for _ in 0..ROUNDS {
+            let mut busy = false;
+            for index in 0..self.tasks.slots.len() {
+                while self.tasks.work(index, &mut self.machine)? == Outcome::Worked {
+                    busy = true;
+                }
+                while self.machine.engine == Engine::Distributed && self.tasks.deliver(index, &mut self.machine) {
+                    busy = true;
+                }
+            }
+            if !busy {
+                return Ok(());
+            }
+        }
+        Err(Violation::new("everything_comes_to_rest", "the tasks never become idle"))
+    }
+}
