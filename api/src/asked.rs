@@ -41,6 +41,11 @@ impl<T: DeserializeOwned + Validate<Context = ()>> FromRequest<ApiState> for Ask
         // A body that is absent asks what an empty object asks: commands without fields need none.
         let bytes = if bytes.is_empty() { Bytes::from_static(b"{}") } else { json(&parts.headers, bytes)? };
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
+        if !value.is_object() {
+            // A list would be taken for the fields in their order.
+            let detail = "the body is no JSON object: send `{…}` with the fields by name";
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not_an_object", detail));
+        }
         let body: T = parse(&bytes)?;
         check(&body)?;
         let idempotency = idempotency::of(&parts.headers, &parts.method, parts.uri.path(), Some(&value))?;

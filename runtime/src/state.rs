@@ -2,7 +2,7 @@
 //! store in production, a map in simulation and `verify`, and an [`Overlay`] that holds what one record has changed
 //! until it is known to be usable.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use bytes::Bytes;
 
@@ -114,6 +114,35 @@ pub fn apply(changes: BTreeMap<Bytes, Option<Bytes>>, state: &mut dyn State) {
     }
 }
 
+/// The first `limit` pairs of what is below with the changes on top of it; both come in key order.
+pub(crate) fn merged<'c>(
+    below: Pairs,
+    changes: impl Iterator<Item = (&'c Bytes, &'c Option<Bytes>)>,
+    limit: usize,
+) -> Pairs {
+    let (mut below, mut changes) = (below.into_iter().peekable(), changes.peekable());
+    let mut pairs = Vec::new();
+    while pairs.len() < limit {
+        let order = match (below.peek(), changes.peek()) {
+            (None, None) => break,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((below, _)), Some((changed, _))) => below.cmp(changed),
+        };
+        if order == Ordering::Less {
+            pairs.extend(below.next());
+            continue;
+        }
+        if order == Ordering::Equal {
+            below.next();
+        }
+        if let Some((key, Some(value))) = changes.next() {
+            pairs.push((key.clone(), value.clone()));
+        }
+    }
+    pairs
+}
+
 impl State for Overlay<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StateError> {
         self.changes.get(key).map_or_else(|| self.base.get(key), |change| Ok(change.clone()))
@@ -128,10 +157,7 @@ impl State for Overlay<'_> {
         // Each change hides at most one pair below, so this many pairs are enough to fill the limit.
         let hidden = changes.clone().count();
         let below = self.base.scan(from, to, limit.saturating_add(hidden))?;
-        let mut merged: BTreeMap<Bytes, Option<Bytes>> =
-            below.into_iter().map(|(k, v)| (k, Some(v))).collect();
-        merged.extend(changes.map(|(key, change)| (key.clone(), change.clone())));
-        Ok(merged.into_iter().filter_map(|(key, value)| Some((key, value?))).take(limit).collect())
+        Ok(if hidden == 0 { below } else { merged(below, changes, limit) })
     }
 
     fn put(&mut self, key: Bytes, value: Bytes) {

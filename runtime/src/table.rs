@@ -225,7 +225,10 @@ fn decode<V: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<V, StateError
 }
 
 fn encode<V: Serialize>(key: &[u8], value: &V) -> Result<Bytes, StateError> {
-    let bytes = postcard::to_extend(value, vec![VERSION]);
+    // Most values fit, so that few are moved while they are written.
+    let mut start = Vec::with_capacity(256);
+    start.push(VERSION);
+    let bytes = postcard::to_extend(value, start);
     bytes
         .map(Bytes::from)
         .map_err(|error| StateError::Encode { key: hex::encode(key), reason: error.to_string() })

@@ -79,7 +79,9 @@ async fn merchants_and_modes_are_apart() {
     assert_eq!(listed, [witness, payment], "newest first, and neither {theirs} nor the live one");
 
     // A revoked key is nobody's.
-    let key = text(&admin.get("/v1/api-keys").await["data"][0], "id");
+    let keys = admin.all("/v1/api-keys").await;
+    let key = keys.iter().find(|key| key["merchant"] == own.id.as_str() && key["mode"] == "live").unwrap();
+    let key = text(key, "id");
     admin.send(admin.request(Method::DELETE, &format!("/v1/api-keys/{key}"))).await;
     let answer = live.send(live.request(Method::GET, "/v1/payments")).await;
     is_problem("a revoked key", &answer, 401, Some("Authorization"));

@@ -113,7 +113,7 @@ fn fields(refusals: &mut Refusals<'_>) {
 
 fn bodies(refusals: &mut Refusals<'_>) {
     refusals.raw("half a body", "{\"amount\": ", 400, None);
-    refusals.raw("no object", "[1, 2]", 422, Some(""));
+    refusals.raw("a list", r#"["1", "usdc:31337", "chain", null, null, {}, null]"#, 422, None);
     refusals.raw("twice", r#"{"amount":"1","amount":"2","asset":"usdc:31337"}"#, 422, Some("amount"));
     refusals.raw("not text", vec![b'"', 0xff, 0xfe, b'"'], 400, None);
     refusals.raw("deep", format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)), 400, None);

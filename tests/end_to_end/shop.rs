@@ -17,8 +17,6 @@ pub(crate) struct Shop {
     pub(crate) api: Api,
     /// `mer_…`
     pub(crate) id: String,
-    /// `sk_test_…`
-    pub(crate) key: String,
 }
 
 /// A payment to be made on a chain.
@@ -42,7 +40,7 @@ impl Shop {
         let admin = streambook.admin();
         let id = text(&admin.done("/v1/merchants", &json!({ "name": name })).await, "id");
         let key = key(&admin, &id, &["read", "write", "refund"], "test").await;
-        Self { api: streambook.api().with_key(&key), id, key }
+        Self { api: streambook.api().with_key(&key), id }
     }
 
     /// Asks for tokens.

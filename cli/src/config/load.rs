@@ -54,10 +54,14 @@ pub(crate) fn load(
         let text = text.map_err(|source| ConfigFailure::Read { path: path.to_owned(), source })?;
         sources = sources.add_source(File::from_str(&text, FileFormat::Toml));
     }
-    let parsed = sources.add_source(overrides(environment)).build().and_then(config::Config::try_deserialize);
-    let parsed: Result<Config, _> = parsed;
-    let config = parsed
-        .map_err(|error| ConfigFailure::Parse { origin: origin.clone(), message: error.to_string() })?;
+    let wrong = |message: String| {
+        let message = message.trim().replace('\n', " ");
+        ConfigFailure::Parse { origin: origin.clone(), message }
+    };
+    let merged = sources.add_source(overrides(environment)).build().and_then(config::Config::try_deserialize);
+    let merged: toml::Table = merged.map_err(|error| wrong(error.to_string()))?;
+    // By TOML's own rules: the `config` crate would round 0.5 to an integer, and not say which words a key takes.
+    let config: Config = merged.try_into().map_err(|error: toml::de::Error| wrong(error.to_string()))?;
     let problems = config.problems();
     if problems.is_empty() { Ok(config) } else { Err(ConfigFailure::Invalid { origin, problems }) }
 }

@@ -38,6 +38,8 @@ fn a_wrong_configuration_names_the_key_and_what_is_allowed() {
     };
     wrong("[fees]\nparts_per_milion = 1\n", "parts_per_milion");
     wrong("[fees]\nparts_per_million = \"much\"\n", "parts_per_million");
+    wrong("[fees]\nparts_per_million = 0.5\n", "parts_per_million");
+    wrong("[logging]\nformat = \"xml\"\n", "`text`");
     wrong("[fees]\nparts_per_million = 1000001\n", "[fees] parts_per_million");
     wrong("[stripe]\ncurrencies = [\"USD\"]\n", "[stripe] currencies: `USD`");
     wrong("[[asset]]\nid = \"usdc:1\"\nscale = 6\n", "belongs in its [[chain]]");

@@ -134,10 +134,12 @@ fn keep(
 }
 
 /// Confirmed money is always news. Money that is only seen is news while the payment waits for it; afterwards it would
-/// only repeat, for example, that the payment is completed.
+/// only repeat, for example, that the payment is completed. Money that is taken back is always news: an event in between
+/// may have shown it as received, and nothing later would correct that.
 fn news(payment: &PaymentState, before: &Tally) -> Result<Tell, Fault> {
     let confirmed = payment.tally.confirmed()? != before.confirmed()?;
-    let received = payment.tally.received()? != before.received()?;
+    let (received_before, received) = (before.received()?, payment.tally.received()?);
     let waiting = payment.status == PaymentStatus::Confirming;
-    Ok(if confirmed || (received && waiting) { Tell::Amounts } else { Tell::Changes })
+    let news = confirmed || received < received_before || (received != received_before && waiting);
+    Ok(if news { Tell::Amounts } else { Tell::Changes })
 }

@@ -128,7 +128,7 @@ fn emit(context: &mut Context<'_>, owner: Owner, origin: &Origin<'_>, fact: &Fac
     let booked = Booked { asset: fact.asset.clone(), amount: fact.amount };
     BOOKED.put(&mut context.state, key(origin, fact.kind, &fact.object), &booked)?;
     let record = CardFact {
-        meta: context.meta(origin.event.created),
+        meta: context.meta(fact.created.unwrap_or(origin.event.created)),
         kind: fact.kind,
         merchant: owner.merchant,
         payment: owner.payment,

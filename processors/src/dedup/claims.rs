@@ -15,7 +15,7 @@
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
-use streambook_model::{asset::AssetId, money::Amount, records::stripe::CardFactKind};
+use streambook_model::{asset::AssetId, money::Amount, records::stripe::CardFactKind, time::Timestamp};
 use streambook_runtime::processor::Fault;
 
 use super::object::Object;
@@ -28,6 +28,9 @@ pub(super) struct Fact {
     pub(super) asset: AssetId,
     pub(super) amount: Amount,
     pub(super) reason: Option<String>,
+    /// When Stripe made the object, where that decides something: a charge after the deadline is late, whichever event
+    /// is heard of first.
+    pub(super) created: Option<Timestamp>,
 }
 
 /// What an object's state says.
@@ -60,7 +63,8 @@ impl Claim {
 }
 
 fn fact(kind: CardFactKind, object: &str, asset: &AssetId, amount: Amount, reason: Option<&str>) -> Fact {
-    Fact { kind, object: object.to_owned(), asset: asset.clone(), amount, reason: reason.map(str::to_owned) }
+    let reason = reason.map(str::to_owned);
+    Fact { kind, object: object.to_owned(), asset: asset.clone(), amount, reason, created: None }
 }
 
 /// What the object of an event says.
@@ -89,7 +93,9 @@ fn charge(charge: &Object<'_>) -> Result<Vec<Claim>, Fault> {
     if gross.is_zero() {
         return Err(charge.malformed("amount_captured", "more than zero for a captured charge"));
     }
-    let mut claims = vec![Claim::book(CardFactKind::Succeeded, id, &asset, gross, None)];
+    let created = charge.optional_time("created")?;
+    let succeeded = Fact { created, ..fact(CardFactKind::Succeeded, id, &asset, gross, None) };
+    let mut claims = vec![Claim::Book(succeeded)];
     if let Some(transaction) = charge.expanded("balance_transaction")? {
         claims.extend(settled(&transaction, gross, &asset, CardFactKind::FeeKnown)?);
     }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use streambook_model::{
     asset::{AssetId, currency_scale},
     money::Amount,
+    time::Timestamp,
 };
 use streambook_runtime::processor::Fault;
 
@@ -68,6 +69,13 @@ impl<'v> Object<'v> {
     /// As [`Object::amount`], for a field that older API versions do not send.
     pub(super) fn optional_amount(&self, name: &str) -> Result<Option<Amount>, Fault> {
         self.field(name).map(|_| self.amount(name)).transpose()
+    }
+
+    /// A time in Unix seconds, for a field that is not always there.
+    pub(super) fn optional_time(&self, name: &str) -> Result<Option<Timestamp>, Fault> {
+        let Some(value) = self.field(name) else { return Ok(None) };
+        let time = value.as_u64().and_then(Timestamp::from_seconds);
+        time.map(Some).ok_or_else(|| self.malformed(name, "a time in Unix seconds"))
     }
 
     /// The asset that its `currency` is.

@@ -145,7 +145,8 @@ impl Chain {
         if most == 0 {
             return;
         }
-        let depth = machine.random.between(1, if machine.random.chance(80) { most.min(5) } else { most });
+        let limit = if machine.random.chance(80) { most.min(5) } else { most };
+        let depth = machine.random.between(1, limit);
         let specs = self.replacement(head - depth, depth, targets, machine);
         let dropped = if machine.random.chance(70) { Dropped::Requeue } else { Dropped::Forget };
         if self.blocks.reorg(depth, &specs, ReorgOptions { dropped, ..ReorgOptions::default() }).is_ok() {

@@ -105,6 +105,10 @@ fn change(mutation: Mutation, message: Message) -> Option<Message> {
             changed.into()
         }
         (Mutation::DropCardFee, Message::CardFact(fact)) if fact.kind == CardFactKind::FeeKnown => return None,
+        (Mutation::DropWebhook, Message::EndpointChanged(mut changed)) => {
+            changed.endpoint.events.retain(|event| event != "*");
+            changed.into()
+        }
         // A block whose transfers to addresses that nobody watches yet are not kept would look like this one, in which
         // a payment's first transfer is never there to be found.
         (Mutation::SkipLookBack, Message::ChainBlock(mut block)) => {

@@ -93,16 +93,16 @@ impl World {
     pub fn act(&mut self) -> Check {
         self.steps += 1;
         match self.machine.random.below(100) {
-            0..36 => self.work(),
-            36..48 => self.deliver(),
-            48..60 => {
+            0..34 => self.work(),
+            34..46 => self.deliver(),
+            46..54 => {
                 self.clients.act(&self.operator.merchants, &self.chains, &mut self.cards, &mut self.machine)
             }
-            60..70 => self.blocks(),
-            70..80 => self.poll(),
-            80..88 => self.stripe(),
-            88..92 => self.listen(),
-            92..96 => {
+            54..67 => self.blocks(),
+            67..77 => self.poll(),
+            77..85 => self.stripe(),
+            85..93 => self.listen(),
+            93..96 => {
                 let most = if self.machine.random.chance(10) { 120 } else { 12 };
                 let seconds = self.machine.random.between(1, most);
                 self.pass_time(seconds);

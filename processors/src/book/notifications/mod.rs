@@ -92,7 +92,7 @@ fn body(event: &PaymentEvent) -> Result<String, Fault> {
     let body = Body {
         id: event.event.to_string(),
         event_type: event.event_type.name(),
-        created_at: event.meta.recorded_at.to_string(),
+        created_at: event.meta.occurred_at.to_string(),
         data: payment_view(&event.payment),
     };
     serde_json::to_string(&body)
