@@ -1,22 +1,27 @@
 # The commands of this repository. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-STREAMBOOK := cargo run --release --locked --quiet --package streambook --
+# The demo is built without optimisation: it is there to be seen soon. What is measured is optimised.
+QUICK := cargo run --locked --package streambook --
+FAST := cargo run --release --locked --package streambook --
 
-.PHONY: help demo test bench setup fmt lint
+.PHONY: help demo test bench soak setup fmt lint
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## show money flowing on a local chain, then verify the books
-	$(STREAMBOOK) demo --exit
+	$(QUICK) demo --exit
 
 test: setup ## install what the tests need, then run everything
 	@tests/setup/test
 
 bench: ## measure the log and the whole pipeline
-	$(STREAMBOOK) bench log
-	$(STREAMBOOK) bench pipeline
+	$(FAST) bench log
+	$(FAST) bench pipeline
+
+soak: ## try random schedules against the oracle until told to stop (SECONDS=60 FIRST=0; SEED=x replays one)
+	cargo run --release --locked --package streambook-simulation --bin soak -- --seconds $(or $(SECONDS),60) --seed $(or $(FIRST),0)
 
 setup: ## install what the tests need and is missing
 	@tests/setup/install

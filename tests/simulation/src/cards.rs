@@ -181,7 +181,8 @@ impl Cards {
                 self.emit(index, "charge.dispute.funds_withdrawn", &object, now);
             }
             3 => {
-                let Some(dispute) = card.dispute.as_mut().filter(|dispute| dispute.verdict == Verdict::Open) else {
+                let Some(dispute) = card.dispute.as_mut().filter(|dispute| dispute.verdict == Verdict::Open)
+                else {
                     return;
                 };
                 let won = machine.random.chance(50);
@@ -194,7 +195,12 @@ impl Cards {
     }
 
     /// The merchant refunds at Stripe, and will record it under the id that this gives.
-    pub fn refund_by_merchant(&mut self, payment: PaymentId, units: i128, machine: &Machine) -> Option<String> {
+    pub fn refund_by_merchant(
+        &mut self,
+        payment: PaymentId,
+        units: i128,
+        machine: &Machine,
+    ) -> Option<String> {
         let index = self.cards.iter().position(|card| card.payment == payment)?;
         self.refund(index, i64::try_from(units).ok()?, seconds(machine.now()))
     }
@@ -227,8 +233,9 @@ impl Cards {
     pub fn deliver(&mut self, machine: &mut Machine) -> Check {
         let again = machine.weather == Weather::Stormy && machine.random.chance(20);
         let open = |event: &Event| !event.acknowledged && event.position.is_none();
-        let ready: Vec<_> =
-            (0..self.events.len()).filter(|index| self.events.get(*index).is_some_and(|event| again || open(event))).collect();
+        let ready: Vec<_> = (0..self.events.len())
+            .filter(|index| self.events.get(*index).is_some_and(|event| again || open(event)))
+            .collect();
         let Some(index) = machine.random.pick(&ready).copied() else { return Ok(()) };
         let Some(event) = self.events.get_mut(index) else { return Ok(()) };
         machine.faults.count(if event.position.is_some() { "Stripe event repeated" } else { "Stripe event" });
@@ -288,7 +295,8 @@ impl Card {
             Some(fee) => self.transaction(&id, gross, fee),
             None => json!(id),
         };
-        let refunds: Vec<_> = self.refunds.iter().map(|refund| self.refund_object(refund, refund.status())).collect();
+        let refunds: Vec<_> =
+            self.refunds.iter().map(|refund| self.refund_object(refund, refund.status())).collect();
         json!({"id": format!("ch_{}", self.number), "object": "charge", "status": "succeeded", "captured": true,
                "amount": gross, "amount_captured": gross, "currency": self.currency, "created": created,
                "payment_intent": self.intent_id(), "balance_transaction": transaction, "metadata": self.metadata(),
@@ -303,7 +311,8 @@ impl Card {
 
     fn dispute_object(&self, status: &str) -> Value {
         let gross = self.charge.as_ref().map_or(0, |charge| charge.gross);
-        let (fee, verdict) = self.dispute.as_ref().map_or((0, Verdict::Open), |dispute| (dispute.fee, dispute.verdict));
+        let (fee, verdict) =
+            self.dispute.as_ref().map_or((0, Verdict::Open), |dispute| (dispute.fee, dispute.verdict));
         let mut moved = vec![self.transaction(&format!("txn_dp_{}", self.number), -gross, fee)];
         if verdict == Verdict::Won {
             moved.push(self.transaction(&format!("txn_dw_{}", self.number), gross, 0));

@@ -73,14 +73,18 @@ pub struct Chain {
     follower: Option<Follower>,
     highest: u64,
     heads: Vec<B256>,
+    /// Addresses that money was sent to.
+    paid: BTreeSet<Address>,
 }
 
 impl Chain {
     /// A chain of one block after its genesis.
     pub fn new(id: u64, machine: &mut Machine, final_depth: Option<u64>) -> Result<Self, Violation> {
         let time = seconds(machine.now());
-        let finality = final_depth
-            .map_or(FinalityRule::OnRequest, |finalized| FinalityRule::Depth { safe: finalized / 2, finalized });
+        let finality = final_depth.map_or(FinalityRule::OnRequest, |finalized| FinalityRule::Depth {
+            safe: finalized / 2,
+            finalized,
+        });
         let limits = Limits { blocks: 10_000, transactions: 10_000, pending: 1_000 };
         let settings = ChainSettings { chain_id: id, genesis_time: time, limits, finality };
         let mut chain = Self {
@@ -95,6 +99,7 @@ impl Chain {
             follower: None,
             highest: 0,
             heads: Vec::new(),
+            paid: BTreeSet::new(),
         };
         chain.mine(time, &[])?;
         Ok(chain)
@@ -124,7 +129,13 @@ impl Chain {
     /// The next block, with some payments.
     pub fn grow(&mut self, targets: &[Target], machine: &mut Machine) -> Check {
         let count = machine.random.index(4);
-        let transfers: Vec<_> = (0..count).filter_map(|_| self.payment(targets, machine)).collect();
+        // Most addresses are paid once or twice, some again and again.
+        let paid = &self.paid;
+        let open =
+            targets.iter().filter(|target| !paid.contains(&target.address) || machine.random.chance(30));
+        let open: Vec<_> = open.copied().collect();
+        let transfers: Vec<_> = (0..count).filter_map(|_| self.payment(&open, machine)).collect();
+        self.paid.extend(transfers.iter().filter_map(receiver));
         // Now and then a block stands exactly at a deadline, or a second after it.
         let now = seconds(machine.now());
         let due = machine.random.pick(targets).map_or(now, |target| seconds(target.deadline));
@@ -188,7 +199,8 @@ impl Chain {
     /// Makes a branch canonical that was so before.
     pub fn switch_back(&mut self, machine: &mut Machine) {
         let recent = self.heads.len().saturating_sub(12);
-        let Some(hash) = self.heads.get(recent..).and_then(|heads| machine.random.pick(heads)).copied() else {
+        let Some(hash) = self.heads.get(recent..).and_then(|heads| machine.random.pick(heads)).copied()
+        else {
             return;
         };
         // The connector's start block stays where it is.
@@ -370,6 +382,15 @@ impl Chain {
             Some(Err(error)) => Err(Violation::new("simulator", error.to_string())),
             None => Err(Violation::new("simulator", "the feed waits")),
         }
+    }
+}
+
+/// Whom a transaction pays first.
+fn receiver(request: &TransferRequest) -> Option<Address> {
+    match request {
+        TransferRequest::Direct { to, .. } => Some(*to),
+        TransferRequest::Routed { transfers, .. } => transfers.first().map(|transfer| transfer.to),
+        TransferRequest::Failed { .. } => None,
     }
 }
 

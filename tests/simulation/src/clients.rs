@@ -39,10 +39,20 @@ const PATIENCE_MS: i64 = 5_000;
 /// What a client wants.
 #[derive(Debug, Clone)]
 enum Body {
-    Create { amount: Amount, asset: String, method: PaymentMethod, expires: u32 },
+    Create {
+        amount: Amount,
+        asset: String,
+        method: PaymentMethod,
+        expires: u32,
+    },
     Cancel(PaymentId),
     Accept(PaymentId),
-    Refund { payment: PaymentId, amount: Option<Amount>, destination: Option<String>, reference: Option<String> },
+    Refund {
+        payment: PaymentId,
+        amount: Option<Amount>,
+        destination: Option<String>,
+        reference: Option<String>,
+    },
 }
 
 /// One request of a client.
@@ -99,12 +109,13 @@ impl Clients {
     ) -> Result<Option<Request>, Violation> {
         let payment = machine.random.pick(&self.payments).cloned();
         let (body, livemode) = match (machine.random.below(10), payment) {
-            (0..=5, _) | (_, None) => (Self::create(chains, machine)?, machine.random.chance(20)),
-            (6, Some(payment)) => (Body::Cancel(payment.id), payment.livemode),
-            (7, Some(payment)) => (Body::Accept(payment.id), payment.livemode),
+            (0..=4, _) | (_, None) => (Self::create(chains, machine)?, machine.random.chance(20)),
+            (5, Some(payment)) => (Body::Cancel(payment.id), payment.livemode),
+            (6 | 7, Some(payment)) => (Body::Accept(payment.id), payment.livemode),
             (_, Some(payment)) => (Self::refund(&payment, cards, machine)?, payment.livemode),
         };
-        let of = |id: PaymentId| self.payments.iter().find(|payment| payment.id == id).map(|found| found.merchant);
+        let of =
+            |id: PaymentId| self.payments.iter().find(|payment| payment.id == id).map(|found| found.merchant);
         let owner = match &body {
             Body::Cancel(id) | Body::Accept(id) | Body::Refund { payment: id, .. } => of(*id),
             Body::Create { .. } => None,
@@ -122,7 +133,12 @@ impl Clients {
         if machine.random.chance(30) || chains.is_empty() {
             let units = i128::from(machine.random.between(50, 20_000));
             let asset = if machine.random.chance(80) { "usd" } else { "jpy" };
-            return Ok(Body::Create { amount: amount(units)?, asset: asset.into(), method: PaymentMethod::Card, expires });
+            return Ok(Body::Create {
+                amount: amount(units)?,
+                asset: asset.into(),
+                method: PaymentMethod::Card,
+                expires,
+            });
         }
         let units = [1_000, 999, 20_001, 123_456_789].get(machine.random.index(4)).copied().unwrap_or(1_000);
         let asset = machine.random.pick(chains).map_or_else(String::new, asset_of);
@@ -143,7 +159,8 @@ impl Clients {
             let units = asked.unwrap_or(part);
             let made = cards.refund_by_merchant(payment.id, units.units(), machine);
             asked = asked.or(made.is_some().then_some(units));
-            reference = made.or_else(|| machine.random.chance(80).then(|| format!("re_none{}", machine.random.below(9))));
+            reference = made
+                .or_else(|| machine.random.chance(80).then(|| format!("re_none{}", machine.random.below(9))));
         }
         Ok(Body::Refund { payment: payment.id, amount: asked, destination, reference })
     }
@@ -188,8 +205,13 @@ impl Clients {
     pub fn retry(&mut self, machine: &mut Machine) -> Result<bool, Violation> {
         let now = machine.now().millis();
         let waiting = |request: &Request| !request.answered && now - request.sent_ms > PATIENCE_MS;
-        let due: Vec<_> =
-            self.requests.iter().enumerate().filter(|(_, request)| waiting(request)).map(|(index, _)| index).collect();
+        let due: Vec<_> = self
+            .requests
+            .iter()
+            .enumerate()
+            .filter(|(_, request)| waiting(request))
+            .map(|(index, _)| index)
+            .collect();
         for index in &due {
             machine.faults.count("request retried");
             self.send(*index, machine)?;
@@ -227,10 +249,10 @@ impl Clients {
         let Some(request) = index.and_then(|index| self.requests.get_mut(*index)) else { return };
         request.answered = true;
         self.acknowledged.entry(reply.request).or_insert_with(|| value.clone());
-        if let Some(payment) = reply.payment {
-            if self.payments.iter().all(|known| known.id != payment.id) {
-                self.payments.push(payment);
-            }
+        if let Some(payment) = reply.payment
+            && self.payments.iter().all(|known| known.id != payment.id)
+        {
+            self.payments.push(payment);
         }
     }
 
@@ -245,13 +267,15 @@ impl Clients {
             })
             .collect();
         if machine.weather == Weather::Stormy && machine.random.chance(25) {
-            targets.extend(machine.random.pick(merchants).and_then(|merchant| self.early(*merchant, machine)));
+            targets
+                .extend(machine.random.pick(merchants).and_then(|merchant| self.early(*merchant, machine)));
         }
         targets
     }
 
     fn early(&self, merchant: MerchantId, machine: &Machine) -> Option<Target> {
-        let Partition(partition) = partition_of(merchant.to_string().as_bytes(), topics::BOOK_INBOX.partitions);
+        let Partition(partition) =
+            partition_of(merchant.to_string().as_bytes(), topics::BOOK_INBOX.partitions);
         let given = self.payments.iter().filter_map(|payment| {
             let (of, counter) = payment.derivation_path.as_deref()?.split_once('/')?;
             (of == partition.to_string()).then(|| counter.parse::<u32>().ok())?
@@ -286,7 +310,8 @@ impl Request {
             Body::Accept(payment) => AcceptPayment { meta, caller, payment }.into(),
             Body::Refund { payment, amount, destination, reference } => {
                 let refund = RefundId::from_bits(machine.random.id());
-                CreateRefund { meta, caller, refund, payment, amount, destination, reference, reason: None }.into()
+                CreateRefund { meta, caller, refund, payment, amount, destination, reference, reason: None }
+                    .into()
             }
         })
     }

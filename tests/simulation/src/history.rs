@@ -175,12 +175,14 @@ fn about(message: &Message, wanted: PaymentId) -> Option<String> {
         Message::CreateRefund(command) => (command.payment, format!("refund {:?}", command.amount)),
         Message::TransferEvent(event) => {
             let of = &event.inclusion;
-            let place = format!("block {} {} log {} #{}", of.block_number, of.block_hash, of.log_index, of.number);
+            let place =
+                format!("block {} {} log {} #{}", of.block_number, of.block_hash, of.log_index, of.number);
             (event.payment, format!("{:?} {} in {place} at {}", event.status, event.amount, event.block_time))
         }
         Message::DeadlinePassed(event) => (event.payment, format!("deadline passed at {}", event.block_time)),
         Message::CardFact(fact) => {
-            let text = format!("{:?} {} {} at {}", fact.kind, fact.object, fact.amount, fact.meta.occurred_at);
+            let text =
+                format!("{:?} {} {} at {}", fact.kind, fact.object, fact.amount, fact.meta.occurred_at);
             (fact.payment, text)
         }
         _ => return None,

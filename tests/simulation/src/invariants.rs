@@ -74,14 +74,19 @@ pub fn replay_gives_the_same(world: &World, history: &History) -> Check {
             let differs = emitted.iter().zip(expected).position(|(emitted, expected)| emitted != expected);
             ensure(differs.is_none() && emitted.len() == expected.len(), NAME, || {
                 let (has, expects) = (emitted.len(), expected.len());
-                format!("{} to {to}: {has} records, {expects} expected, first difference {differs:?}", task.name())
+                format!(
+                    "{} to {to}: {has} records, {expects} expected, first difference {differs:?}",
+                    task.name()
+                )
             })?;
         }
         let count = history.emitted.keys().filter(|(name, _)| name == task.name()).count();
         ensure(count == outputs.len(), NAME, || format!("{} emitted to a place it should not", task.name()))?;
         let differs = state.pairs().zip(slot.owner.store.pairs()).find(|(replayed, kept)| replayed != kept);
         let same = differs.is_none() && state.pairs().count() == slot.owner.store.pairs().count();
-        ensure(same, NAME, || format!("the state of {} differs at {:?}", task.name(), differs.map(|(at, _)| at.0)))?;
+        ensure(same, NAME, || {
+            format!("the state of {} differs at {:?}", task.name(), differs.map(|(at, _)| at.0))
+        })?;
         tasks.insert(task.name().to_owned());
     }
     let stranger = history.emitted.keys().find(|(name, _)| !tasks.contains(name));
@@ -92,7 +97,8 @@ pub fn replay_gives_the_same(world: &World, history: &History) -> Check {
 pub fn no_unexpected_dead_letters(history: &History) -> Check {
     let letter = history.letters.iter().find(|letter| !ALLOWED_LETTERS.contains(&letter.code.as_str()));
     ensure(letter.is_none(), "no_unexpected_dead_letters", || {
-        letter.map_or_else(String::new, |letter| format!("{} {}: {}", letter.task, letter.code, letter.reason))
+        letter
+            .map_or_else(String::new, |letter| format!("{} {}: {}", letter.task, letter.code, letter.reason))
     })
 }
 
@@ -130,9 +136,13 @@ pub fn reversals_mirror(history: &History) -> Check {
     for reversal in history.transactions() {
         let Some(of) = reversal.reverses else { continue };
         let original = known.get(&of).ok_or_else(|| {
-            Violation::new("reversals_mirror", format!("{} reverses {of}, which is not there", reversal.transaction))
+            Violation::new(
+                "reversals_mirror",
+                format!("{} reverses {of}, which is not there", reversal.transaction),
+            )
         })?;
-        mirrors(original, reversal).map_err(|broken| Violation::new("reversals_mirror", broken.to_string()))?;
+        mirrors(original, reversal)
+            .map_err(|broken| Violation::new("reversals_mirror", broken.to_string()))?;
     }
     Ok(())
 }
@@ -142,7 +152,8 @@ pub fn postings_name_event_and_template(history: &History) -> Check {
     const NAME: &str = "postings_name_event_and_template";
     let mut events = BTreeSet::new();
     for posted in history.transactions() {
-        let known = BUILTIN_POSTINGS.contains(&format!("\"{}\"", posted.template)) && posted.template_version == 1;
+        let known =
+            BUILTIN_POSTINGS.contains(&format!("\"{}\"", posted.template)) && posted.template_version == 1;
         ensure(known && !posted.event.is_empty(), NAME, || format!("{posted:?}"))?;
         let fresh = events.insert((posted.merchant, posted.livemode, posted.event.clone()));
         ensure(fresh, NAME, || format!("{} is posted twice", posted.event))?;
@@ -191,7 +202,9 @@ pub fn gross_is_net_and_fee(history: &History) -> Check {
         let direct = of("/revenue") != 0;
         let net_and_fee = if direct { of("/revenue") } else { of("/available") + of("/platform/fees") };
         let fee_is_due = !direct || of("/fees_due") + of("/platform/fees") == 0;
-        ensure(of("/clearing") + net_and_fee == 0 && fee_is_due, "gross_is_net_and_fee", || format!("{posted:?}"))?;
+        ensure(of("/clearing") + net_and_fee == 0 && fee_is_due, "gross_is_net_and_fee", || {
+            format!("{posted:?}")
+        })?;
     }
     Ok(())
 }
@@ -201,13 +214,16 @@ pub fn clearing_is_empty_for_completed_payments(history: &History) -> Check {
     let mut clearing = BTreeMap::new();
     for posted in history.transactions() {
         let entries = posted.entries.iter().filter(|entry| entry.account.as_str().ends_with("/clearing"));
-        *clearing.entry(posted.payment).or_insert(0) += entries.map(|entry| entry.amount.units()).sum::<i128>();
+        *clearing.entry(posted.payment).or_insert(0) +=
+            entries.map(|entry| entry.amount.units()).sum::<i128>();
     }
-    let last: BTreeMap<_, _> = history.events.iter().map(|event| (event.payment.id, &event.payment)).collect();
+    let last: BTreeMap<_, _> =
+        history.events.iter().map(|event| (event.payment.id, &event.payment)).collect();
     for payment in last.values() {
         let exact = payment.status == PaymentStatus::Completed && payment.amount_refunded.is_zero();
         let left = clearing.get(&Some(payment.id)).copied().unwrap_or(0);
-        let never_refunded = history.events.iter().all(|event| event.payment.id != payment.id || event.refund.is_none());
+        let never_refunded =
+            history.events.iter().all(|event| event.payment.id != payment.id || event.refund.is_none());
         if exact && never_refunded && left != 0 {
             let detail = format!("{left} left in clearing");
             return Err(Violation::of("clearing_is_empty_for_completed_payments", payment.id, detail));
@@ -294,7 +310,9 @@ pub fn commands_are_answered_once_and_keys_hold(history: &History) -> Check {
             }
             Some(_) => code == "idempotency_key_reused",
         };
-        ensure(right, NAME, || format!("key {} of {}: {:?} {code}", asked.key, caller.merchant, reply.outcome))?;
+        ensure(right, NAME, || {
+            format!("key {} of {}: {:?} {code}", asked.key, caller.merchant, reply.outcome)
+        })?;
         if reply.outcome == CommandOutcome::Accepted {
             first.insert(key, (asked.request_hash, reply));
         }
@@ -358,10 +376,12 @@ pub fn addresses_are_the_wallets_and_unique(history: &History) -> Check {
     let mut given = BTreeMap::new();
     for event in &history.events {
         let payment = &event.payment;
-        let (Some(address), Some(path)) = (payment.deposit_address, &payment.derivation_path) else { continue };
-        let expected = path.split_once('/').and_then(|(partition, counter)| {
-            wallet::address(partition.parse().ok()?, counter.parse().ok()?)
-        });
+        let (Some(address), Some(path)) = (payment.deposit_address, &payment.derivation_path) else {
+            continue;
+        };
+        let expected = path
+            .split_once('/')
+            .and_then(|(partition, counter)| wallet::address(partition.parse().ok()?, counter.parse().ok()?));
         let owner = *given.entry(address).or_insert(payment.id);
         if expected != Some(address) || owner != payment.id {
             return Err(Violation::of(NAME, payment.id, format!("{address} at {path}, owned by {owner}")));

@@ -6,10 +6,7 @@ use std::rc::Rc;
 use streambook_model::{
     bytes::TokenValue,
     message::Message,
-    records::{
-        chain::TransferStatus,
-        stripe::CardFactKind,
-    },
+    records::{chain::TransferStatus, stripe::CardFactKind},
     time::Timestamp,
     topics::TopicDef,
 };
@@ -104,7 +101,9 @@ fn change(mutation: Mutation, message: Message) -> Option<Message> {
             changed.settings.fee.parts_per_million += 1;
             changed.into()
         }
-        (Mutation::DropCardFee, Message::CardFact(fact)) if fact.kind == CardFactKind::FeeKnown => return None,
+        (Mutation::DropCardFee, Message::CardFact(fact)) if fact.kind == CardFactKind::FeeKnown => {
+            return None;
+        }
         (Mutation::DropWebhook, Message::EndpointChanged(mut changed)) => {
             changed.endpoint.events.retain(|event| event != "*");
             changed.into()

@@ -45,7 +45,9 @@ impl Operator {
         let mut operator = Self {
             settings: settings(chains, machine)?,
             endpoints: Vec::new(),
-            merchants: (0..machine.random.between(1, 3)).map(|_| MerchantId::from_bits(machine.random.id())).collect(),
+            merchants: (0..machine.random.between(1, 3))
+                .map(|_| MerchantId::from_bits(machine.random.id()))
+                .collect(),
         };
         operator.put_settings(machine)?;
         for merchant in operator.merchants.clone() {
@@ -60,7 +62,8 @@ impl Operator {
         machine.faults.count("configuration changed");
         match machine.random.below(4) {
             0 => {
-                self.settings.fee.parts_per_million = u32::try_from(machine.random.below(50_000)).unwrap_or(0);
+                self.settings.fee.parts_per_million =
+                    u32::try_from(machine.random.below(50_000)).unwrap_or(0);
                 for chain in &mut self.settings.chains {
                     if chain.policy.depth.is_some() {
                         chain.policy.depth = u32::try_from(machine.random.between(1, 6)).ok();
@@ -93,7 +96,8 @@ impl Operator {
 
     fn put_endpoint(&mut self, machine: &mut Machine) -> Check {
         let Some(merchant) = machine.random.pick(&self.merchants).copied() else { return Ok(()) };
-        let wanted: &[&str] = if machine.random.chance(60) { &["*"] } else { &["payment.completed", "payment.refunded"] };
+        let wanted: &[&str] =
+            if machine.random.chance(60) { &["*"] } else { &["payment.completed", "payment.refunded"] };
         let endpoint = Endpoint {
             id: EndpointId::from_bits(machine.random.id()),
             merchant,
@@ -143,7 +147,8 @@ fn settings(chains: &[Chain], machine: &mut Machine) -> Result<Settings, Violati
     let asset = |id: &str, scale, contract: Option<ChainAddress>| {
         let id: Result<AssetId, _> = id.parse();
         let contract = contract.map(|contract| Address::new(contract.into_array()));
-        id.map(|id| Asset { id, scale, contract }).map_err(|error| Violation::new("simulator", error.to_string()))
+        id.map(|id| Asset { id, scale, contract })
+            .map_err(|error| Violation::new("simulator", error.to_string()))
     };
     let mut assets = vec![asset("usd", 2, None)?, asset("jpy", 0, None)?];
     for chain in chains {

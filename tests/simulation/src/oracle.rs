@@ -83,7 +83,11 @@ pub fn check(world: &World, history: &History) -> Check {
     let mut balances = Balances::new();
     for (id, agreed) in &agreed {
         let Some(payment) = last.get(id) else {
-            return Err(Violation::of("oracle_payment", *id, "it was accepted and nothing was ever said of it"));
+            return Err(Violation::of(
+                "oracle_payment",
+                *id,
+                "it was accepted and nothing was ever said of it",
+            ));
         };
         let card = world.cards.cards.iter().find(|card| card.payment == *id);
         let paid = paid_to(payment, &received);
@@ -116,7 +120,8 @@ fn received(world: &World) -> Received {
                     }
                     let to = alloy_primitives::Address::from_word(*to).into_array();
                     let at = Timestamp::from_seconds(block.header().timestamp).unwrap_or_default();
-                    let paid = Paid { block: block.header().number, log_index: index, tx: made.hash().0, units, at };
+                    let paid =
+                        Paid { block: block.header().number, log_index: index, tx: made.hash().0, units, at };
                     received.entry((chain.id, log.address.into_array(), to)).or_default().push(paid);
                 }
             }
@@ -141,7 +146,8 @@ fn agreed(history: &History) -> Result<BTreeMap<PaymentId, Agreed<'_>>, Violatio
         }
         match decided.command {
             Message::CreatePayment(command) => {
-                let (settlement, parts_per_million) = terms(history, decided.partition, decided.offset, command);
+                let (settlement, parts_per_million) =
+                    terms(history, decided.partition, decided.offset, command);
                 let (canceled, accepted, refunds) = (false, Vec::new(), Vec::new());
                 let agreed = Agreed { command, settlement, parts_per_million, canceled, accepted, refunds };
                 if all.insert(command.payment, agreed).is_some() {
@@ -154,7 +160,8 @@ fn agreed(history: &History) -> Result<BTreeMap<PaymentId, Agreed<'_>>, Violatio
                 }
             }
             Message::AcceptPayment(command) => {
-                let confirmed = decided.reply.payment.as_ref().map_or(0, |payment| payment.amount_confirmed.units());
+                let confirmed =
+                    decided.reply.payment.as_ref().map_or(0, |payment| payment.amount_confirmed.units());
                 let unapplied = split(history, command.payment, Some(decided.offset)).1;
                 if let Some(agreed) = all.get_mut(&command.payment) {
                     agreed.accepted.push((confirmed, confirmed - unapplied));
@@ -163,7 +170,11 @@ fn agreed(history: &History) -> Result<BTreeMap<PaymentId, Agreed<'_>>, Violatio
             Message::CreateRefund(command) => {
                 let units = decided.reply.refund.as_ref().map_or(0, |refund| refund.amount.units());
                 if command.amount.is_some_and(|asked| asked.units() != units) {
-                    return Err(Violation::of("oracle_refund", command.payment, "another amount than asked for"));
+                    return Err(Violation::of(
+                        "oracle_refund",
+                        command.payment,
+                        "another amount than asked for",
+                    ));
                 }
                 if let Some(agreed) = all.get_mut(&command.payment) {
                     agreed.refunds.push((command.reference.clone(), units));
@@ -176,7 +187,12 @@ fn agreed(history: &History) -> Result<BTreeMap<PaymentId, Agreed<'_>>, Violatio
 }
 
 /// Settlement and fee in force in this inbox before this offset.
-fn terms(history: &History, partition: &TopicPartition, offset: u64, command: &CreatePayment) -> (String, i128) {
+fn terms(
+    history: &History,
+    partition: &TopicPartition,
+    offset: u64,
+    command: &CreatePayment,
+) -> (String, i128) {
     let (mut settlement, mut fee, mut newest) = (String::new(), 0, 0);
     let mut changes = 0;
     let entries = history.log.get(partition).map_or(&[][..], Vec::as_slice);
@@ -188,7 +204,9 @@ fn terms(history: &History, partition: &TopicPartition, offset: u64, command: &C
                 newest = changed.settings.version;
                 fee = i128::from(changed.settings.fee.parts_per_million);
             }
-            Message::MerchantChanged(changed) if changed.merchant.id == command.caller.merchant && seq > changes => {
+            Message::MerchantChanged(changed)
+                if changed.merchant.id == command.caller.merchant && seq > changes =>
+            {
                 changes = seq;
                 settlement.clone_from(&changed.merchant.settlement);
             }
@@ -243,7 +261,8 @@ fn check_transfers(payment: &Payment, paid: &[Paid]) -> Check {
     if shown == expected {
         return Ok(());
     }
-    let detail = format!("{} transfers shown, {} on the chain: {shown:?} {expected:?}", shown.len(), expected.len());
+    let detail =
+        format!("{} transfers shown, {} on the chain: {shown:?} {expected:?}", shown.len(), expected.len());
     Err(Violation::of("oracle_transfers", payment.id, detail))
 }
 
@@ -328,7 +347,8 @@ fn status(
     card: Option<&Card>,
     history: &History,
 ) -> PaymentStatus {
-    let disputed = card.and_then(|card| card.dispute.as_ref()).is_some_and(|dispute| dispute.verdict != Verdict::Won);
+    let disputed =
+        card.and_then(|card| card.dispute.as_ref()).is_some_and(|dispute| dispute.verdict != Verdict::Won);
     let paid = (money.timely >= payment.amount.units()).then_some(payment.amount.units());
     let credited = acceptance(agreed, money).map(|(confirmed, _)| confirmed).max(paid);
     let complete = |status| matches!(status, PaymentStatus::Completed | PaymentStatus::Overpaid);
@@ -357,7 +377,9 @@ fn check_payment(
     let command = agreed.command;
     let terms = (command.amount, &command.asset, command.method, command.caller.merchant);
     let expires = command.meta.recorded_at.plus_seconds(command.expires_in_seconds);
-    if terms != (payment.amount, &payment.asset, payment.method, payment.merchant) || expires != payment.expires_at {
+    if terms != (payment.amount, &payment.asset, payment.method, payment.merchant)
+        || expires != payment.expires_at
+    {
         return Err(Violation::of("oracle_terms", payment.id, format!("{payment:?}")));
     }
     let expected = status(agreed, payment, money, card, history);
@@ -408,10 +430,13 @@ fn check_balances(expected: &Balances, history: &History) -> Check {
     let audit = audit(history)?;
     let found: Balances = audit
         .balances()
-        .map(|(account, asset, units)| ((account.as_str().to_owned(), asset.as_str().to_owned()), units.units()))
+        .map(|(account, asset, units)| {
+            ((account.as_str().to_owned(), asset.as_str().to_owned()), units.units())
+        })
         .collect();
     for key in expected.keys().chain(found.keys()) {
-        let (found, expected) = (found.get(key).copied().unwrap_or(0), expected.get(key).copied().unwrap_or(0));
+        let (found, expected) =
+            (found.get(key).copied().unwrap_or(0), expected.get(key).copied().unwrap_or(0));
         if found != expected {
             let detail = format!("{} in {}: {found}, expected {expected}", key.0, key.1);
             return Err(Violation::new("oracle_balances", detail));

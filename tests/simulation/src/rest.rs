@@ -81,7 +81,9 @@ impl World {
                 while self.tasks.work(index, &mut self.machine)? == Outcome::Worked {
                     busy = true;
                 }
-                while self.machine.engine == Engine::Distributed && self.tasks.deliver(index, &mut self.machine) {
+                while self.machine.engine == Engine::Distributed
+                    && self.tasks.deliver(index, &mut self.machine)
+                {
                     busy = true;
                 }
             }

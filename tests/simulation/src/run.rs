@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::{
-    faults::Faults, history::History, invariants, machine::Engine, mutation::Mutation, oracle, violation::Violation,
-    world::World,
+    faults::Faults, history::History, invariants, machine::Engine, mutation::Mutation, oracle,
+    violation::Violation, world::World,
 };
 
 /// What a run was, for people.
@@ -83,7 +83,8 @@ pub fn run(seed: u64, mutation: Option<Mutation>) -> Result<Report, Box<Failure>
     let mut world = World::new(seed, mutation).map_err(|violation| failed(0, violation, String::new()))?;
     let played = play(&mut world);
     let story = |world: &World, violation: &Violation| {
-        let history = violation.payment.and_then(|payment| Some((payment, History::read(&world.machine).ok()?)));
+        let history =
+            violation.payment.and_then(|payment| Some((payment, History::read(&world.machine).ok()?)));
         history.map_or_else(String::new, |(payment, history)| history.story(payment))
     };
     let history = match played {

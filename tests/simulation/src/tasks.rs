@@ -192,11 +192,7 @@ impl<'p> Hand<'p> {
     }
 }
 
-fn embedded(
-    hand: &Hand<'_>,
-    owner: &mut Owner,
-    machine: &mut Machine,
-) -> Result<Outcome, Violation> {
+fn embedded(hand: &Hand<'_>, owner: &mut Owner, machine: &mut Machine) -> Result<Outcome, Violation> {
     let before = owner.store.next;
     let records = batch(&hand.task, owner, machine);
     if records.is_empty() {
@@ -230,11 +226,7 @@ fn commit(undo: StoreUndo, outputs: Vec<Output>, machine: &mut Machine) -> Outco
     Outcome::Worked
 }
 
-fn distributed(
-    hand: &Hand<'_>,
-    owner: &mut Owner,
-    machine: &mut Machine,
-) -> Result<Outcome, Violation> {
+fn distributed(hand: &Hand<'_>, owner: &mut Owner, machine: &mut Machine) -> Result<Outcome, Violation> {
     let records = batch(&hand.task, owner, machine);
     if records.is_empty() {
         return tick(hand, owner, machine);
@@ -254,21 +246,17 @@ fn batch(task: &Task<'_>, owner: &Owner, machine: &mut Machine) -> Vec<Record> {
 }
 
 /// One step, and what must hold of it at once: a task never stops, and a rejected command changes nothing.
-fn step(
-    hand: &Hand<'_>,
-    record: &Record,
-    store: &mut Store,
-    machine: &Machine,
-) -> Result<Step, Violation> {
+fn step(hand: &Hand<'_>, record: &Record, store: &mut Store, machine: &Machine) -> Result<Step, Violation> {
     let unchecked = machine.has(Mutation::DropReceiverCheck).then(|| without_lineage(record));
     let change = store.changes();
     let stopped = |error| Violation::new("no_task_stops", chain_of(&error));
     let step = hand.task.step(unchecked.as_ref().unwrap_or(record), store).map_err(stopped)?;
-    if hand.kind == BOOK && step.outputs.iter().any(is_rejection) {
-        if let Some(key) = store.first_difference_since(change) {
-            let detail = format!("{} offset {}: key {key:?}", hand.task.inbox(), record.offset);
-            return Err(Violation::new("a_rejected_command_changes_nothing", detail));
-        }
+    if hand.kind == BOOK
+        && step.outputs.iter().any(is_rejection)
+        && let Some(key) = store.first_difference_since(change)
+    {
+        let detail = format!("{} offset {}: key {key:?}", hand.task.inbox(), record.offset);
+        return Err(Violation::new("a_rejected_command_changes_nothing", detail));
     }
     Ok(step)
 }
@@ -285,11 +273,7 @@ fn without_lineage(record: &Record) -> Record {
 }
 
 /// As the production runner: a tick is appended once the inbox is empty and the state's earliest deadline is due.
-fn tick(
-    hand: &Hand<'_>,
-    owner: &mut Owner,
-    machine: &mut Machine,
-) -> Result<Outcome, Violation> {
+fn tick(hand: &Hand<'_>, owner: &mut Owner, machine: &mut Machine) -> Result<Outcome, Violation> {
     let now = machine.now();
     if owner.store.next < owner.ticked_to {
         return Ok(Outcome::Idle);
@@ -305,7 +289,8 @@ fn tick(
         let offset = Offset(owner.store.next);
         let record = Record { offset, appended_at_ms: 0, key: Bytes::new(), value };
         let outputs = step(hand, &record, &mut owner.store, machine)?.outputs;
-        let undo = StoreUndo { slot: hand.index, next: owner.store.next, changes: owner.store.take_changes() };
+        let undo =
+            StoreUndo { slot: hand.index, next: owner.store.next, changes: owner.store.take_changes() };
         if machine.engine == Engine::Distributed {
             owner.keep(outputs);
             return Ok(Outcome::Worked);
@@ -329,7 +314,8 @@ impl Owner {
 /// Delivers some outputs to one destination, in order. The acknowledgement may get lost, and what was delivered before
 /// may be delivered again, from any point on.
 fn deliver(owner: &mut Owner, machine: &mut Machine) -> bool {
-    let waiting: Vec<_> = owner.outbox.iter().filter(|(_, queue)| !queue.is_empty()).map(|(to, _)| to.clone()).collect();
+    let waiting: Vec<_> =
+        owner.outbox.iter().filter(|(_, queue)| !queue.is_empty()).map(|(to, _)| to.clone()).collect();
     let Some(to) = machine.random.pick(&waiting).cloned() else { return false };
     let Some(queue) = owner.outbox.get_mut(&to) else { return false };
     let count = machine.random.index(queue.len().min(8)) + 1;
@@ -338,7 +324,11 @@ fn deliver(owner: &mut Owner, machine: &mut Machine) -> bool {
     }
     let mut batch: Vec<NewRecord> = queue.drain(..count).collect();
     let delivered = owner.delivered.entry(to.clone()).or_default();
-    let again = if machine.fault("outputs delivered again", 6) { machine.random.index(delivered.len() + 1) } else { 0 };
+    let again = if machine.fault("outputs delivered again", 6) {
+        machine.random.index(delivered.len() + 1)
+    } else {
+        0
+    };
     let repeats: Vec<_> = delivered.iter().skip(delivered.len() - again).cloned().collect();
     let sent = repeats.into_iter().chain(batch.iter().cloned());
     machine.disk.lock().commit(sent.map(|record| (to.clone(), record)).collect(), None);

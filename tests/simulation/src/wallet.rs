@@ -13,7 +13,10 @@ use streambook_model::bytes::Address;
 pub const XPUB: &str = "xpub6Ce9NcJvTk36xtLSrJLZqE7wtgA5deCeYs7rSQtreh4cj6ByPtrg9sD7V2FNFLPnf8heNP3FGkeV9qwfzvZNSd54JoNXVsXFYSYwHsnJxqP";
 
 /// Addresses follow from the key alone, so all seeds share them.
-static KNOWN: LazyLock<Mutex<BTreeMap<(u16, u32), Option<Address>>>> = LazyLock::new(Mutex::default);
+static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+
+/// By partition and counter.
+type Known = BTreeMap<(u16, u32), Option<Address>>;
 
 /// The address at `{partition}/{counter}`; `None` where BIP-32 gives none.
 pub fn address(partition: u16, counter: u32) -> Option<Address> {

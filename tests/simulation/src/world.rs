@@ -81,7 +81,8 @@ impl World {
         }
         let stripe: Vec<_> = {
             let disk = self.machine.disk.lock();
-            let of_stripe = |of: &&streambook_model::position::TopicPartition| of.topic == topics::STRIPE_INBOX.topic();
+            let of_stripe =
+                |of: &&streambook_model::position::TopicPartition| of.topic == topics::STRIPE_INBOX.topic();
             disk.partitions().filter(of_stripe).map(|of| of.partition).collect()
         };
         for partition in stripe {
@@ -130,7 +131,9 @@ impl World {
         if self.machine.engine == Engine::Embedded {
             return self.work();
         }
-        if self.tasks.slots.get(index).is_some_and(|slot| slot.zombie.is_some()) && self.machine.random.chance(50) {
+        if self.tasks.slots.get(index).is_some_and(|slot| slot.zombie.is_some())
+            && self.machine.random.chance(50)
+        {
             return self.tasks.work_as_zombie(index, &mut self.machine);
         }
         self.tasks.deliver(index, &mut self.machine);

@@ -17,14 +17,21 @@ fn every_defect_is_caught() {
     for mutation in Mutation::ALL {
         let mut caught: Option<(u64, Box<Failure>)> = None;
         let found = AtomicBool::new(false);
-        run_all(0..SEEDS, Some(mutation), || !found.load(Ordering::Relaxed), |seed, result| {
-            if let Err(failure) = result {
-                found.store(true, Ordering::Relaxed);
-                caught = caught.take().filter(|(first, _)| *first < seed).or(Some((seed, failure)));
-            }
-        });
+        run_all(
+            0..SEEDS,
+            Some(mutation),
+            || !found.load(Ordering::Relaxed),
+            |seed, result| {
+                if let Err(failure) = result {
+                    found.store(true, Ordering::Relaxed);
+                    caught = caught.take().filter(|(first, _)| *first < seed).or(Some((seed, failure)));
+                }
+            },
+        );
         match caught {
-            Some((seed, failure)) => println!("| {mutation:?} | `{}` | {seed} |", failure.violation.invariant),
+            Some((seed, failure)) => {
+                println!("| {mutation:?} | `{}` | {seed} |", failure.violation.invariant);
+            }
             None => missed.push(mutation),
         }
     }

@@ -235,6 +235,18 @@ fn a_reorganisation_into_a_later_block_makes_the_payment_late() {
     );
 }
 
+/// An event in between had shown it as received; without another event the public payment would show it for ever.
+#[test]
+fn unconfirmed_money_that_is_taken_back_after_the_end_is_said() {
+    let shop = check(
+        "confirmed a 1000 => completed
+         seen b 400 =>
+         confirmed c 50 => overpaid
+         orphaned b => overpaid",
+    );
+    assert_eq!(shop.last.as_ref().unwrap().amount_received, amount(1_050));
+}
+
 #[test]
 fn an_overpaid_payment_that_loses_its_excess_is_completed() {
     check(

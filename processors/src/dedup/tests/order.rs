@@ -88,3 +88,13 @@ proptest! {
         prop_assert_eq!(Dedup.next_deadline(&scene.bench.state).unwrap(), None);
     }
 }
+
+/// Whether a charge was in time must not depend on which of its events comes first.
+#[test]
+fn a_charge_happened_when_stripe_made_it_whichever_event_says_so() {
+    let made = with(charge(), "created", json!(1_600_000_000));
+    let mut scene = Scene::new();
+    scene.feed(event("evt_late", "charge.updated", &made));
+    let [fact] = scene.facts.as_slice() else { panic!("one fact: {:?}", scene.facts) };
+    assert_eq!(fact.meta.occurred_at, Timestamp::from_millis(1_600_000_000_000));
+}

@@ -57,7 +57,10 @@ fn asked(arguments: impl Iterator<Item = String>) -> Option<Asked> {
 fn replay(seed: u64) -> ExitCode {
     match run(seed, None) {
         Ok(report) => {
-            println!("seed {seed} holds: {:?} engine, {} steps, {} records", report.engine, report.steps, report.records);
+            println!(
+                "seed {seed} holds: {:?} engine, {} steps, {} records",
+                report.engine, report.steps, report.records
+            );
             print("faults", &report.faults);
             print("payments at the end", &report.statuses);
             ExitCode::SUCCESS
@@ -94,13 +97,18 @@ fn soak(asked: &Asked) -> ExitCode {
     let began = Instant::now();
     let (mut sum, mut failures) = (Sum::default(), 0_u64);
     let seeds = asked.first..asked.first.saturating_add(asked.seeds);
-    run_all(seeds, None, || began.elapsed() < asked.limit, |_, result| match result {
-        Ok(report) => sum.add(&report),
-        Err(failure) => {
-            failures += 1;
-            println!("{failure}\n");
-        }
-    });
+    run_all(
+        seeds,
+        None,
+        || began.elapsed() < asked.limit,
+        |_, result| match result {
+            Ok(report) => sum.add(&report),
+            Err(failure) => {
+                failures += 1;
+                println!("{failure}\n");
+            }
+        },
+    );
     let millis = began.elapsed().as_millis().max(1);
     let per_second = u128::from(sum.seeds + failures) * 1_000 / millis;
     println!("{} seeds hold, {failures} fail, {per_second} seeds a second", sum.seeds);
