@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody},
     extract::{MatchedPath, Request, State},
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
@@ -21,6 +21,10 @@ use crate::{context::RequestContext, problem::Problem, state::ApiState};
 /// The header with the request's id.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Bytes of a body that may be unread when its request is refused. The server closes such a connection; an answer that
+/// does not say so would have the caller's next request fail on it.
+const LARGE_BODY: u64 = 4 << 10;
+
 /// Wraps every request.
 pub(crate) async fn envelope(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
     let context = RequestContext::of(request.headers());
@@ -28,13 +32,17 @@ pub(crate) async fn envelope(State(state): State<ApiState>, mut request: Request
     let method = method_name(request.method());
     let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
     request.extensions_mut().insert(context.clone());
+    let is_large = request.body().size_hint().upper().is_none_or(|bytes| bytes > LARGE_BODY);
     let span =
         tracing::info_span!("request", request_id = %context.id, trace_id = context.trace_id(), method, path);
     let began = Instant::now();
     let limit = Duration::from_millis(state.config().request_timeout_ms);
     let answered = tokio::time::timeout(limit, next.run(request)).instrument(span.clone()).await;
     let response = answered.unwrap_or_else(|_| timed_out().into_response());
-    let response = finish(response, &context, &path);
+    let mut response = finish(response, &context, &path);
+    if is_large && (response.status().is_client_error() || response.status().is_server_error()) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     span.in_scope(|| account(method, route, response.status(), began.elapsed()));
     response
 }

@@ -118,29 +118,45 @@ impl<S: Sink> SinkRunner<S> {
         Ok(positions)
     }
 
-    /// What is there, up to the limit, partition after partition.
+    /// What is there, up to the limit. Every partition that has something gets an equal share, and what one leaves of its
+    /// share goes to the others, so that none can starve another.
     async fn batch(&self, positions: &BTreeMap<TopicPartition, Offset>) -> Result<Batch, SinkStopped> {
-        let mut batch = Batch { records: Vec::new(), before: BTreeMap::new(), after: BTreeMap::new() };
-        let (mut lag, mut oldest) = (0, None);
+        let mut waiting = Vec::new();
         for (from, next) in positions {
-            let left = self.limit.records.saturating_sub(batch.records.len());
-            lag += self.log.bounds(from, Visibility::Synced).await?.end.0.saturating_sub(next.0);
-            if left == 0 {
-                continue;
-            }
-            // No partition takes more than its share while others wait, so none can starve the rest.
-            let share = ReadLimit { records: left.min(self.limit.records / 4 + 1), bytes: self.limit.bytes };
-            let records = self.log.read(from, *next, share, Visibility::Synced).await?;
-            let Some(last) = records.last() else { continue };
-            batch.before.insert(from.clone(), *next);
-            batch.after.insert(from.clone(), last.offset.plus(1));
-            oldest = oldest.into_iter().chain(records.first().map(|record| record.appended_at_ms)).min();
-            for record in &records {
-                batch.records.push(decode(from, record)?);
+            let end = self.log.bounds(from, Visibility::Synced).await?.end;
+            if end > *next {
+                waiting.push((end.0 - next.0, from, *next));
             }
         }
+        let lag = waiting.iter().map(|(records, ..)| records).sum();
         Metric::SinkLag.set(lag, &[("sink", self.sink.name().to_owned())]);
+        waiting.sort_unstable();
+        let mut batch = Batch { records: Vec::new(), before: BTreeMap::new(), after: BTreeMap::new() };
+        let (mut others, bytes) = (waiting.len(), self.limit.bytes / waiting.len().max(1));
+        for (_, from, next) in waiting {
+            let share = self.limit.records.saturating_sub(batch.records.len()) / others.max(1);
+            let limit = ReadLimit { records: share.max(1), bytes };
+            self.take(&mut batch, from, next, limit).await?;
+            others -= 1;
+        }
         Ok(batch)
+    }
+
+    async fn take(
+        &self,
+        batch: &mut Batch,
+        from: &TopicPartition,
+        next: Offset,
+        limit: ReadLimit,
+    ) -> Result<(), SinkStopped> {
+        let records = self.log.read(from, next, limit, Visibility::Synced).await?;
+        let Some(last) = records.last() else { return Ok(()) };
+        batch.before.insert(from.clone(), next);
+        batch.after.insert(from.clone(), last.offset.plus(1));
+        for record in &records {
+            batch.records.push(decode(from, record)?);
+        }
+        Ok(())
     }
 
     /// Writes until it succeeds. `false` when it was told to stop first.

@@ -95,7 +95,7 @@ impl Api {
         let joint = if path.contains('?') { '&' } else { '?' };
         loop {
             let mut page = self.get(&format!("{path}{joint}limit=100{cursor}")).await;
-            rows.extend(page["data"].as_array_mut().expect("a list has data").drain(..));
+            rows.append(page["data"].as_array_mut().expect("a list has data"));
             let Some(next) = page["next_cursor"].as_str() else { return rows };
             cursor = format!("&cursor={next}");
         }

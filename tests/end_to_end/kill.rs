@@ -101,7 +101,7 @@ impl World {
             match api.try_send(request.json(body)).await {
                 Ok(answer) if matches!(answer.status, 200 | 201) => return answer,
                 Ok(answer) => {
-                    assert!(matches!(answer.status, 202 | 503), "{path}: {} {}", answer.status, answer.body)
+                    assert!(matches!(answer.status, 202 | 503), "{path}: {} {}", answer.status, answer.body);
                 }
                 Err(_) => {}
             }

@@ -9,7 +9,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::large_futures,
-    reason = "a test stops at what it did not expect, and its futures are few"
+    clippy::print_stderr,
+    reason = "a test stops at what it did not expect and says so, and its futures are few"
 )]
 
 mod anvil;

@@ -2,8 +2,9 @@
 
 use crate::{chain::TestChain, stripe};
 
-/// An extended public key whose private half nobody needs.
-pub(crate) const XPUB: &str = "xpub6Ce9NcJvTk36xtLSrJLZqE7wtgA5deCeYs7rSQtreh4cj6ByPtrg9sD7V2FNFLPnf8heNP3FGkeV9qwfzvZNSd54JoNXVsXFYSYwHsnJxqP";
+/// The extended public key of BIP-32's first test vector. Not the one of the development mnemonic: anvil's own accounts
+/// would be deposit addresses.
+pub(crate) const XPUB: &str = "xpub661MyMwAqRbcFtXgS5sYJABqqG9YLmC4Q1Rdap9gSE8NqtwybGhePY2gZ29ESFjqJoCu1Rupje8YtGqsefD265TMg7usUDFdp6W1EGMcet8";
 /// The confirmations a transfer needs.
 pub(crate) const CONFIRMATIONS: u64 = 3;
 

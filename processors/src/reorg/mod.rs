@@ -36,6 +36,7 @@ mod change;
 mod finality;
 mod head;
 mod letters;
+mod queue;
 mod report;
 mod settings;
 mod settle;

@@ -4,7 +4,6 @@
 use streambook_model::{
     chain::BlockNumber,
     records::chain::{DeadlinePassed, TransferStatus},
-    time::Timestamp,
     topics,
 };
 use streambook_runtime::processor::{Context, Fault};
@@ -29,8 +28,8 @@ pub(super) fn all(chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault>
 }
 
 fn confirm_by_depth(head: Head, chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
-    let to = (chain.id, head.block.number.0.saturating_add(1));
-    for open in CONFIRMING.scan(&context.state, (chain.id, 0_u64), to, MAX_SETTLED)? {
+    let end = BlockNumber(head.block.number.0.saturating_add(1));
+    for open in CONFIRMING.due(&mut context.state, chain.id, end, MAX_SETTLED)? {
         let depth = open.policy.depth.unwrap_or(1);
         CONFIRMING.delete(&mut context.state, open.by_confirmation(chain.id, depth));
         confirm(&open, chain, context)?;
@@ -40,8 +39,8 @@ fn confirm_by_depth(head: Head, chain: &Chain, context: &mut Context<'_>) -> Res
 
 /// Those whose policy names no depth are confirmed by the tag alone.
 fn confirm_by_tag(finalized: BlockNumber, chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
-    let to = (chain.id, finalized.0.saturating_add(1));
-    for open in UNFINAL.scan(&context.state, (chain.id, 0_u64), to, MAX_SETTLED)? {
+    let end = BlockNumber(finalized.0.saturating_add(1));
+    for open in UNFINAL.due(&mut context.state, chain.id, end, MAX_SETTLED)? {
         UNFINAL.delete(&mut context.state, open.by_height(chain.id));
         confirm(&open, chain, context)?;
     }
@@ -55,8 +54,8 @@ fn confirm(open: &Open, chain: &Chain, context: &mut Context<'_>) -> Result<(), 
 }
 
 fn finalize(finalized: BlockNumber, chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
-    let to = (chain.id, finalized.0.saturating_add(1));
-    for open in CONFIRMED.scan(&context.state, (chain.id, 0_u64), to, MAX_SETTLED)? {
+    let end = BlockNumber(finalized.0.saturating_add(1));
+    for open in CONFIRMED.due(&mut context.state, chain.id, end, MAX_SETTLED)? {
         CONFIRMED.delete(&mut context.state, open.by_height(chain.id));
         report::emit(TransferStatus::Finalized, &open, chain, context);
     }
@@ -64,8 +63,7 @@ fn finalize(finalized: BlockNumber, chain: &Chain, context: &mut Context<'_>) ->
 }
 
 fn pass_deadlines(head: Head, chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
-    let from = (chain.id, Timestamp::from_millis(i64::MIN));
-    for due in DEADLINES.scan(&context.state, from, (chain.id, head.time), MAX_DEADLINES)? {
+    for due in DEADLINES.due(&mut context.state, chain.id, head.time, MAX_DEADLINES)? {
         DEADLINES.delete(&mut context.state, (chain.id, due.deadline, due.payment));
         pass(due, head, chain, context);
     }

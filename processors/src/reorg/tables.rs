@@ -16,7 +16,7 @@ use streambook_runtime::{
     table::Table,
 };
 
-use super::change::BlockRef;
+use super::{change::BlockRef, queue::Queue};
 
 /// By chain.
 pub(super) const CHAINS: Table<Chain> = Table::new(1);
@@ -38,13 +38,17 @@ pub(super) const RECENT: Table<Recent> = Table::new(8);
 /// The watches of an address, one for each token at most, by (chain, address).
 pub(super) const WATCHES: Table<Vec<Watch>> = Table::new(9);
 /// Deadlines not yet passed, by (chain, deadline, payment).
-pub(super) const DEADLINES: Table<Due> = Table::new(10);
+pub(super) const DEADLINES: Queue<Timestamp, PaymentId, Due> = Queue::new(10);
 /// Inclusions waiting for depth, by (chain, height at which they confirm, (height, log index)).
-pub(super) const CONFIRMING: Table<Open> = Table::new(11);
+pub(super) const CONFIRMING: Queue<BlockNumber, (BlockNumber, u32), Open> = Queue::new(11);
 /// Inclusions waiting for the `finalized` tag to confirm them, by (chain, height, log index).
-pub(super) const UNFINAL: Table<Open> = Table::new(12);
+pub(super) const UNFINAL: Queue<BlockNumber, u32, Open> = Queue::new(12);
 /// Confirmed inclusions that are not final yet, by (chain, height, log index).
-pub(super) const CONFIRMED: Table<Open> = Table::new(13);
+pub(super) const CONFIRMED: Queue<BlockNumber, u32, Open> = Queue::new(13);
+
+/// The look-back window of a chain until the settings name it. The connector may be ahead of the settings, and what it
+/// brings meanwhile must not be forgotten.
+const LOOK_BACK_SECONDS: u32 = 24 * 60 * 60;
 
 /// How a chain stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,7 +145,7 @@ impl Chain {
         Self {
             id,
             settings: None,
-            look_back_seconds: 0,
+            look_back_seconds: LOOK_BACK_SECONDS,
             head: None,
             floor: None,
             finalized: None,
@@ -167,15 +171,19 @@ impl Open {
     }
 
     /// Where it stands among those that wait for depth.
-    pub(super) fn by_confirmation(&self, chain: ChainId, depth: u32) -> (ChainId, u64, (BlockNumber, u32)) {
+    pub(super) fn by_confirmation(
+        &self,
+        chain: ChainId,
+        depth: u32,
+    ) -> (ChainId, BlockNumber, (BlockNumber, u32)) {
         let number = self.inclusion.block_number;
         (chain, confirms_at(number, depth), (number, self.inclusion.log_index))
     }
 }
 
 /// The head's height at which a block has `depth` confirmations. Its own counts, so a depth of 0 is one of 1.
-pub(super) fn confirms_at(number: BlockNumber, depth: u32) -> u64 {
-    number.0.saturating_add(u64::from(depth.saturating_sub(1)))
+pub(super) fn confirms_at(number: BlockNumber, depth: u32) -> BlockNumber {
+    BlockNumber(number.0.saturating_add(u64::from(depth.saturating_sub(1))))
 }
 
 /// A block that must be in the tree.

@@ -32,6 +32,8 @@ pub const EARLY: u8 = 0xee;
 const START: u64 = 1;
 /// Blocks that others may link to.
 const REMEMBERED: u64 = 4_096;
+/// Seconds by which a block's time may be ahead of the clock.
+const AHEAD: u64 = 3;
 /// The most steps of one look at the head.
 const STEPS: usize = 400;
 
@@ -134,14 +136,25 @@ impl Chain {
         let open =
             targets.iter().filter(|target| !paid.contains(&target.address) || machine.random.chance(30));
         let open: Vec<_> = open.copied().collect();
-        let transfers: Vec<_> = (0..count).filter_map(|_| self.payment(&open, machine)).collect();
+        let mut transfers: Vec<_> = (0..count).filter_map(|_| self.payment(&open, machine)).collect();
+        let mut time = seconds(machine.now());
+        if let Some(target) = self.due(targets, machine) {
+            // In time to the second, or one second late.
+            time = seconds(target.deadline) + u64::from(machine.random.chance(40));
+            let value = U256::from(target.amount.unsigned_abs());
+            let from = Address::with_last_byte(0x22);
+            transfers.push(TransferRequest::direct(self.token, from, target.address, value));
+        }
         self.paid.extend(transfers.iter().filter_map(receiver));
-        // Now and then a block stands exactly at a deadline, or a second after it.
-        let now = seconds(machine.now());
-        let due = machine.random.pick(targets).map_or(now, |target| seconds(target.deadline));
-        let at_deadline = due <= now && machine.random.chance(30);
-        let time = if at_deadline { due + machine.random.below(2) } else { now };
-        self.mine(time.min(now), &transfers)
+        self.mine(time, &transfers)
+    }
+
+    /// Now and then a payment whose deadline the next block can stand at.
+    fn due(&self, targets: &[Target], machine: &mut Machine) -> Option<Target> {
+        let (first, last) = (self.blocks.head().header().timestamp, seconds(machine.now()) + AHEAD);
+        let fits = |target: &&Target| !target.early && (first..=last).contains(&seconds(target.deadline));
+        let due: Vec<_> = targets.iter().filter(fits).copied().collect();
+        machine.random.chance(50).then(|| machine.random.pick(&due).copied()).flatten()
     }
 
     /// An empty block now.

@@ -36,6 +36,9 @@ const INSTANCES: u16 = 3;
 /// How long a client waits for an answer, in milliseconds, before it asks again.
 const PATIENCE_MS: i64 = 5_000;
 
+/// Payments that can be paid at a time.
+const TARGETS: usize = 40;
+
 /// What a client wants.
 #[derive(Debug, Clone)]
 enum Body {
@@ -258,7 +261,8 @@ impl Clients {
 
     /// Where money can be sent to on a chain: the deposit addresses of payments, and one that is not given out yet.
     pub fn targets(&self, chain: &Chain, merchants: &[MerchantId], machine: &mut Machine) -> Vec<Target> {
-        let of_chain = self.payments.iter().rev().filter(|payment| payment.chain == Some(chain.id)).take(12);
+        let of_chain =
+            self.payments.iter().rev().filter(|payment| payment.chain == Some(chain.id)).take(TARGETS);
         let mut targets: Vec<_> = of_chain
             .filter_map(|payment| {
                 let address = payment.deposit_address?.as_bytes().into();

@@ -157,6 +157,7 @@ impl History {
                 }
             }
         }
+        lines.extend(self.chain_story(payment));
         for posted in self.transactions().filter(|posted| posted.payment == Some(payment)) {
             let sums: Vec<_> =
                 posted.entries.iter().map(|entry| format!("{} {}", entry.account, entry.amount)).collect();
@@ -164,6 +165,43 @@ impl History {
             lines.push(format!("  {kind}{} {}: {}", posted.template, posted.event, sums.join(", ")));
         }
         lines.join("\n")
+    }
+}
+
+impl History {
+    /// What the payment's chain was told, as far as it matters to the payment.
+    fn chain_story(&self, payment: PaymentId) -> Vec<String> {
+        let of = self.events.iter().find(|event| event.payment.id == payment).map(|event| &event.payment);
+        let (Some(chain), address) = (of.and_then(|of| of.chain), of.and_then(|of| of.deposit_address))
+        else {
+            return Vec::new();
+        };
+        let entries = self.topic(topics::CHAIN_INBOX.name).flat_map(|(_, entries)| entries);
+        let told = entries.filter_map(|entry| {
+            let text = match &entry.message {
+                Message::ChainBlock(block) if block.chain == chain => {
+                    let ours = block.transfers.iter().filter(|transfer| Some(transfer.to) == address).count();
+                    let (hash, parent) = (block.hash, block.parent_hash);
+                    format!(
+                        "block {} {hash} after {parent} at {}, {ours} transfers",
+                        block.number, block.timestamp
+                    )
+                }
+                Message::ChainHead(head) if head.chain == chain => {
+                    format!("head {} {}", head.number, head.hash)
+                }
+                Message::ChainFinalized(tag) if tag.chain == chain => {
+                    format!("final {} {}", tag.number, tag.hash)
+                }
+                Message::WatchAddress(watch) if watch.payment == payment => {
+                    format!("watch {}", watch.address)
+                }
+                Message::SettingsChanged(changed) => format!("settings {}", changed.settings.version),
+                _ => return None,
+            };
+            Some(format!("  chain.inbox {}: {text}", entry.offset))
+        });
+        told.collect()
     }
 }
 

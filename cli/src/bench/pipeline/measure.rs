@@ -218,7 +218,7 @@ impl<'p> Course<'p> {
             }
             last = now;
             bar.set_position(bar.length().unwrap_or(0).saturating_sub(target.saturating_sub(last)));
-            anyhow::ensure!(grew.elapsed() < STUCK_AFTER, "{} of {target} done, and nothing goes on", last);
+            anyhow::ensure!(grew.elapsed() < STUCK_AFTER, "{last} of {target} done, and nothing goes on");
         }
         Ok(())
     }
