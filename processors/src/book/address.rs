@@ -5,7 +5,13 @@
 //! partition's own key is kept in the state, so a payment costs one derivation.
 
 use alloy_primitives::keccak256;
-use bip32::{ChildNumber, ExtendedKey, ExtendedKeyAttrs, PublicKey, XPub};
+use bip32::{
+    ChildNumber, ExtendedKey, ExtendedKeyAttrs, ExtendedPublicKey, PrivateKeyBytes, PublicKey, PublicKeyBytes, XPub,
+};
+use k256::{
+    NonZeroScalar, ProjectivePoint,
+    elliptic_curve::{ops::MulByGenerator, sec1::ToEncodedPoint},
+};
 use serde::{Deserialize, Serialize};
 use streambook_model::{bytes::Address, position::Partition};
 use streambook_runtime::processor::{Context, Fault};
@@ -80,24 +86,50 @@ fn partition_key(xpub: &str, partition: Partition) -> Result<PartitionKey, Fault
         return Err(invalid("it is a private key; give the public one".into()));
     }
     let root = XPub::try_from(extended).map_err(|error| invalid(error.to_string()))?;
+    let root = Extended::new(Point(k256::PublicKey::from(root.public_key())), root.attrs().clone());
     let key = child(&root, u32::from(partition.0))
         .ok_or_else(|| invalid("it has no child for a partition".into()))?;
     Ok(PartitionKey { public: key.to_bytes().to_vec(), chain_code: key.attrs().chain_code })
 }
 
-fn child(key: &XPub, number: u32) -> Option<XPub> {
+/// An extended public key of the faster kind of point.
+type Extended = ExtendedPublicKey<Point>;
+
+/// A public key whose children are computed with the generator's precomputed table, which takes a third of the time of
+/// the general multiplication. Everything else of BIP-32 is the library's.
+struct Point(k256::PublicKey);
+
+impl PublicKey for Point {
+    fn from_bytes(bytes: PublicKeyBytes) -> Result<Self, bip32::Error> {
+        PublicKey::from_bytes(bytes).map(Self)
+    }
+
+    fn to_bytes(&self) -> PublicKeyBytes {
+        self.0.to_bytes()
+    }
+
+    /// `point(tweak) + parent` (BIP-32, "Public parent key → public child key").
+    fn derive_child(&self, tweak: PrivateKeyBytes) -> Result<Self, bip32::Error> {
+        let tweak = Option::<NonZeroScalar>::from(NonZeroScalar::from_repr(tweak.into()));
+        let tweak = tweak.ok_or(bip32::Error::Crypto)?;
+        let point = self.0.to_projective() + ProjectivePoint::mul_by_generator(&tweak);
+        k256::PublicKey::from_affine(point.to_affine()).map(Self).map_err(|_| bip32::Error::Crypto)
+    }
+}
+
+fn child(key: &Extended, number: u32) -> Option<Extended> {
     key.derive_child(ChildNumber::new(number, false).ok()?).ok()
 }
 
 /// The last 20 bytes of the Keccak-256 of the uncompressed public key (Ethereum yellow paper, section 4).
-fn address_of(key: &XPub) -> Option<Address> {
-    let point = key.public_key().to_encoded_point(false);
+fn address_of(key: &Extended) -> Option<Address> {
+    let point = key.public_key().0.to_encoded_point(false);
     let digest = keccak256(point.as_bytes().get(1..)?);
     digest.as_slice().last_chunk().map(|bytes| Address::new(*bytes))
 }
 
 impl PartitionKey {
-    fn open(&self) -> Result<XPub, bip32::Error> {
+    fn open(&self) -> Result<Extended, bip32::Error> {
         let bytes = self.public.as_slice().try_into().map_err(|_| bip32::Error::Decode)?;
         // Depth and fingerprint are for people; a derivation does not use them.
         let attrs = ExtendedKeyAttrs {
@@ -106,7 +138,7 @@ impl PartitionKey {
             child_number: ChildNumber(0),
             chain_code: self.chain_code,
         };
-        Ok(XPub::new(PublicKey::from_bytes(bytes)?, attrs))
+        Ok(Extended::new(Point::from_bytes(bytes)?, attrs))
     }
 }
 
