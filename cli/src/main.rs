@@ -19,7 +19,9 @@ use crate::commands::Command;
 /// Turns chain blocks, Stripe events and API calls into a ledger that can be trusted.
 #[derive(Parser)]
 #[command(name = "streambook", version, propagate_version = true)]
-#[command(after_help = "Example:\n  streambook demo --exit     money flowing on a local chain, then the books and their proof")]
+#[command(
+    after_help = "Example:\n  streambook demo --exit     money flowing on a local chain, then the books and their proof"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

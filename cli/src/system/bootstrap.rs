@@ -88,7 +88,8 @@ pub(super) async fn put_settings(log: &Arc<EmbeddedLog>, settings: Settings) -> 
 pub(super) async fn registry_took_all(log: &Arc<EmbeddedLog>, health: &Health) -> anyhow::Result<()> {
     let inbox = TopicPartition::new(topics::REGISTRY_INBOX.topic(), Partition(0));
     // Opened anew each time: a store remembers what it has read, since only its own task writes it.
-    let taken = || anyhow::Ok(TaskStore::open(Arc::clone(log), Registry.name(), Partition(0))?.next_offset()?);
+    let taken =
+        || anyhow::Ok(TaskStore::open(Arc::clone(log), Registry.name(), Partition(0))?.next_offset()?);
     while taken()? < log.written_end(&inbox)? {
         let name = task_name(&Registry, Partition(0));
         if let Some((_, reason)) = health.stopped().into_iter().find(|(part, _)| *part == name) {

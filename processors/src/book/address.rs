@@ -6,7 +6,8 @@
 
 use alloy_primitives::keccak256;
 use bip32::{
-    ChildNumber, ExtendedKey, ExtendedKeyAttrs, ExtendedPublicKey, PrivateKeyBytes, PublicKey, PublicKeyBytes, XPub,
+    ChildNumber, ExtendedKey, ExtendedKeyAttrs, ExtendedPublicKey, PrivateKeyBytes, PublicKey,
+    PublicKeyBytes, XPub,
 };
 use k256::{
     NonZeroScalar, ProjectivePoint,
