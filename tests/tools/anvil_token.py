@@ -40,12 +40,17 @@ class Node:
         """Sends a transaction from an unlocked account and waits for its receipt."""
         transaction = {"from": sender, "data": data} | ({"to": to} if to else {})
         tx_hash = self.call("eth_sendTransaction", transaction)
+        receipt = self.receipt(tx_hash)
+        if receipt["status"] != "0x1":
+            raise SystemExit(f"anvil_token: transaction {tx_hash} reverted")
+        return receipt
+
+    def receipt(self, tx_hash: str) -> dict[str, Any]:
+        """Waits until a transaction is in a block: the node answers a send before it has mined."""
         deadline = time.monotonic() + RECEIPT_WAIT_S
         while time.monotonic() < deadline:
             receipt = self.call("eth_getTransactionReceipt", tx_hash)
             if receipt is not None:
-                if receipt["status"] != "0x1":
-                    raise SystemExit(f"anvil_token: transaction {tx_hash} reverted")
                 return dict(receipt)
             time.sleep(0.05)
         raise SystemExit(f"anvil_token: no receipt of {tx_hash} within {RECEIPT_WAIT_S} s; is the node mining?")

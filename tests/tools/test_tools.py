@@ -192,7 +192,7 @@ class AnvilToken(unittest.TestCase):
             data = selector + "".join(anvil_token.word(value) for value in values)
             # With the gas given, the node does not refuse beforehand what will revert.
             sent = node.call("eth_sendTransaction", {"from": owner, "to": router, "data": data, "gas": "0x7a120"})
-            return dict(node.call("eth_getTransactionReceipt", sent))
+            return node.receipt(sent)
 
         two = send("pay", 32, 2, token, HOLDER, 5, token, HOLDER, 7)
         self.assertEqual((two["to"], two["status"]), (router, "0x1"))
