@@ -125,7 +125,9 @@ fn open_store(options: &EmbeddedOptions, directory: &Path) -> Result<(Database, 
     let builder = Database::builder(directory)
         .cache_size(options.cache_bytes)
         .max_journaling_size(options.journal_bytes.max(MIN_JOURNAL_BYTES))
-        .worker_threads(2);
+        // One: with more, the store's first worker hands every compaction back to the queue and asks again at once, for as
+        // long as the others are busy (fjall 3.1.13, `worker_tick`), which costs most of a core.
+        .worker_threads(1);
     // The store asserts some of what it finds; damaged files must be an error here as well.
     let opened = catch_unwind(AssertUnwindSafe(|| {
         let db = builder.open()?;
