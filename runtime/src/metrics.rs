@@ -41,8 +41,6 @@ pub enum Metric {
     ChainAppended,
     /// Gauge by chain: the head the nodes report.
     ChainHead,
-    /// Counter by chain: head moves that took blocks back.
-    ChainReorgs,
     /// Counter by chain and node: calls that failed or whose answer was refused.
     NodeFailures,
     /// Gauge by chain and node: 1 while the node is used.
@@ -77,7 +75,6 @@ impl Metric {
             Self::StripeDeliveries => "streambook_stripe_deliveries_total",
             Self::ChainAppended => "streambook_chain_appended_block",
             Self::ChainHead => "streambook_chain_head_block",
-            Self::ChainReorgs => "streambook_chain_reorgs_total",
             Self::NodeFailures => "streambook_node_failures_total",
             Self::NodeUp => "streambook_node_up",
             Self::WebhookAttempts => "streambook_webhook_attempts_total",

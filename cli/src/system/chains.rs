@@ -1,5 +1,7 @@
 //! The chain connectors of this process: one for each configured chain, from its nodes to its inbox.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context;
 use streambook_connectors::chain::{self, ChainConfig, ChainState, ChainStatus, Feed};
 use streambook_model::chain::ChainId;
@@ -52,12 +54,17 @@ async fn start_one(system: &mut System, config: &ChainConfig) -> anyhow::Result<
 /// Keeps health and metrics at what the connector says of itself.
 async fn show(id: ChainId, mut status: watch::Receiver<ChainStatus>, health: Health) {
     let name = format!("chain/{id}");
+    let mut failures: BTreeMap<String, u32> = BTreeMap::new();
     loop {
         let now = status.borrow_and_update().clone();
         health.report(&name, condition(&now));
         for node in &now.nodes {
             let labels = [("chain", id.to_string()), ("node", node.url.clone())];
             Metric::NodeUp.set(u64::from(node.healthy), &labels);
+            // The status counts failures in a row; a lower number is a new row.
+            let before = failures.insert(node.url.clone(), node.failures).unwrap_or(0);
+            let more = node.failures.checked_sub(before).unwrap_or(node.failures);
+            Metric::NodeFailures.count(u64::from(more), &labels);
         }
         if let Some(head) = now.head {
             Metric::ChainHead.set(head, &[("chain", id.to_string())]);
