@@ -29,6 +29,24 @@ use tokio::sync::mpsc;
 
 use super::types::{BlockRef, Erc20Transfer, ForkBelowFinality, Observation, VerifiedBlock};
 
+/// Why the feed ended.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// The log did not take a record.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// A verified block says something our records cannot state; a guess in its place would be worse than a stop.
+    #[error("{what} of block {number} ({hash}) cannot be stated in a record")]
+    Unstatable {
+        /// What it is.
+        what: &'static str,
+        /// The block's height.
+        number: u64,
+        /// The block's hash.
+        hash: alloy_primitives::B256,
+    },
+}
+
 /// Most observations of one append.
 const BATCH: usize = 64;
 
@@ -48,8 +66,8 @@ impl Feed {
     /// Runs until the connector ends.
     ///
     /// # Errors
-    /// When the log does not take an observation. The connector then finds its receiver gone and ends too.
-    pub async fn run(&self, mut observations: mpsc::Receiver<Observation>) -> Result<(), PublishError> {
+    /// When an observation cannot be appended. The connector then finds its receiver gone and ends too.
+    pub async fn run(&self, mut observations: mpsc::Receiver<Observation>) -> Result<(), FeedError> {
         let mut batch = Vec::with_capacity(BATCH);
         while observations.recv_many(&mut batch, BATCH).await > 0 {
             self.append(&batch).await?;
@@ -58,8 +76,9 @@ impl Feed {
         Ok(())
     }
 
-    async fn append(&self, observations: &[Observation]) -> Result<(), PublishError> {
-        let records: Vec<Message> = observations.iter().filter_map(|seen| self.record(seen)).collect();
+    async fn append(&self, observations: &[Observation]) -> Result<(), FeedError> {
+        let records = observations.iter().filter_map(|seen| self.record(seen).transpose());
+        let records: Vec<Message> = records.collect::<Result<_, _>>()?;
         for letter in observations.iter().flat_map(|seen| self.unproven(seen)) {
             self.publisher.publish(topics::DEAD_LETTERS, letter.task.clone().as_bytes(), letter).await?;
         }
@@ -74,9 +93,9 @@ impl Feed {
     }
 
     /// The record of an observation. `Safe` has none: no policy is decided by it.
-    fn record(&self, observation: &Observation) -> Option<Message> {
-        match observation {
-            Observation::Block(block) => Some(self.block(block).into()),
+    fn record(&self, observation: &Observation) -> Result<Option<Message>, FeedError> {
+        Ok(match observation {
+            Observation::Block(block) => Some(self.block(block)?.into()),
             Observation::Head(head) => Some(Message::from(ChainHead {
                 meta: self.meta("head", head),
                 chain: self.chain,
@@ -91,21 +110,24 @@ impl Feed {
             })),
             Observation::ForkBelowFinality(fork) => Some(self.fork(fork).into()),
             Observation::Safe(_) => None,
-        }
+        })
     }
 
-    fn block(&self, block: &VerifiedBlock) -> ChainBlock {
+    fn block(&self, block: &VerifiedBlock) -> Result<ChainBlock, FeedError> {
         let place = BlockRef { number: block.number, hash: block.hash };
-        let timestamp = Timestamp::from_seconds(block.timestamp).unwrap_or_default();
-        ChainBlock {
+        let unstatable = |what| FeedError::Unstatable { what, number: block.number, hash: block.hash };
+        let timestamp =
+            Timestamp::from_seconds(block.timestamp).ok_or_else(|| unstatable("the timestamp"))?;
+        let transfers: Option<Vec<_>> = block.transfers.iter().map(transfer).collect();
+        Ok(ChainBlock {
             meta: Meta { occurred_at: timestamp, ..self.meta("block", &place) },
             chain: self.chain,
             number: BlockNumber(block.number),
             hash: hash(block.hash),
             parent_hash: hash(block.parent_hash),
             timestamp,
-            transfers: block.transfers.iter().map(transfer).collect(),
-        }
+            transfers: transfers.ok_or_else(|| unstatable("a log index"))?,
+        })
     }
 
     fn fork(&self, fork: &ForkBelowFinality) -> ChainFork {
@@ -166,16 +188,16 @@ fn head_of(observation: &Observation) -> Option<BlockRef> {
     }
 }
 
-fn transfer(seen: &Erc20Transfer) -> TokenTransfer {
-    TokenTransfer {
+/// `None` where the log index does not fit; more than 2^32 events do not fit into a block's gas.
+fn transfer(seen: &Erc20Transfer) -> Option<TokenTransfer> {
+    Some(TokenTransfer {
         token: Address::new(seen.token.into_array()),
         from: Address::new(seen.from.into_array()),
         to: Address::new(seen.to.into_array()),
         value: value(seen.value),
         tx_hash: TxHash::new(seen.tx_hash.0),
-        // More than 2^32 events do not fit into a block's gas.
-        log_index: u32::try_from(seen.log_index).unwrap_or(u32::MAX),
-    }
+        log_index: u32::try_from(seen.log_index).ok()?,
+    })
 }
 
 fn value(value: U256) -> TokenValue {

@@ -36,7 +36,7 @@ mod tests;
 
 pub use config::{ChainConfig, ChainSettings, ConfigError, Finality, NodeUrl, TokenConfig, Transactions};
 pub use connector::{RunError, run};
-pub use feed::Feed;
+pub use feed::{Feed, FeedError};
 pub use follower::{Follower, Resume, ResumeError};
 pub use resume::{ResumeFailure, resume};
 pub use status::{ChainState, ChainStatus, NodeStatus};
