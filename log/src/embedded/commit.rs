@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fjall::OwnedWriteBatch;
+use fjall::{Keyspace, OwnedWriteBatch};
 use parking_lot::MutexGuard;
 use streambook_model::position::{Offset, TopicPartition};
 
@@ -55,7 +55,7 @@ struct Lane<'a> {
     state: &'a Arc<PartitionState>,
     tail: MutexGuard<'a, Tail>,
     next: Tail,
-    records: Vec<Record>,
+    adds: Vec<&'a NewRecord>,
 }
 
 impl Shared {
@@ -70,7 +70,12 @@ impl Shared {
         }
         let mut batch = self.batch();
         let mut lanes = lock(&partitions);
-        let bases = self.fill(&mut batch, &mut lanes, &commit.appends)?;
+        let bases = fill(&mut lanes, &commit.appends)?;
+        let now = (self.options.clock)();
+        let mut added = Vec::with_capacity(lanes.len());
+        for lane in lanes.values_mut() {
+            added.push(lane.place(&mut batch, self.keyspace_of(lane.state)?, now));
+        }
         for write in &commit.writes {
             match &write.value {
                 Some(value) => batch.insert(&write.state.keyspace, write.key.clone(), value.clone()),
@@ -79,9 +84,9 @@ impl Shared {
         }
         let ends = lanes.values().map(|lane| (Arc::clone(lane.state), lane.next.end)).collect();
         let position = self.write(batch, ends)?;
-        for (_, mut lane) in lanes {
+        for (mut lane, records) in lanes.into_values().zip(added) {
             *lane.tail = lane.next;
-            self.recent.push(lane.state, lane.records);
+            self.recent.push(lane.state, records);
             lane.state.written.send_replace(lane.next.end);
         }
         Ok(Committed { position, bases })
@@ -101,48 +106,52 @@ impl Shared {
     ) -> Result<BTreeMap<TopicPartition, Arc<PartitionState>>, LogError> {
         appends.iter().map(|(name, _)| Ok((name.clone(), self.partition(name)?))).collect()
     }
+}
 
-    fn fill(
-        &self,
-        batch: &mut OwnedWriteBatch,
-        lanes: &mut BTreeMap<TopicPartition, Lane<'_>>,
-        appends: &[(TopicPartition, Vec<NewRecord>)],
-    ) -> Result<Vec<Offset>, LogError> {
-        let now = (self.options.clock)();
-        let mut bases = Vec::with_capacity(appends.len());
-        for (name, records) in appends {
-            let lane = lanes.get_mut(name).ok_or_else(|| LogError::UnknownTopic(name.topic.clone()))?;
-            bases.push(Offset(lane.next.end));
-            let keyspace = self.keyspace_of(lane.state)?;
-            for record in records {
-                let (stored, record) = lane.place(record, now);
-                batch.insert(keyspace, record.offset.0.to_be_bytes(), stored);
-                lane.records.push(record);
-            }
-        }
-        Ok(bases)
+/// Gives the appends to their lanes; tells each append's first offset.
+fn fill<'a>(
+    lanes: &mut BTreeMap<TopicPartition, Lane<'a>>,
+    appends: &'a [(TopicPartition, Vec<NewRecord>)],
+) -> Result<Vec<Offset>, LogError> {
+    let mut bases = Vec::with_capacity(appends.len());
+    for (name, records) in appends {
+        let lane = lanes.get_mut(name).ok_or_else(|| LogError::UnknownTopic(name.topic.clone()))?;
+        bases.push(Offset(lane.next.end + u64::try_from(lane.adds.len()).unwrap_or_default()));
+        lane.adds.extend(records);
     }
+    Ok(bases)
 }
 
 impl Lane<'_> {
-    /// Gives a record its place and frames it. The record read back shares the frame's memory.
-    fn place(&mut self, record: &NewRecord, now: u64) -> (Bytes, Record) {
+    /// Gives the records their places and frames them. The records read back share the frames' memory.
+    fn place(&mut self, batch: &mut OwnedWriteBatch, keyspace: &Keyspace, now: u64) -> Vec<Record> {
         self.next.appended_at_ms = self.next.appended_at_ms.max(now);
-        let offset = Offset(self.next.end);
-        let stamp = frame::Stamp { appended_at_ms: self.next.appended_at_ms, bytes_before: self.next.bytes };
-        let stored = frame::encode(&self.state.place(offset), stamp, record);
-        let (key, value) = frame::parts(&stored, record.key.len());
-        self.next.end += 1;
-        self.next.bytes += u64::try_from(record.size()).unwrap_or(u64::MAX);
-        (stored, Record { offset, appended_at_ms: stamp.appended_at_ms, key, value })
+        let appended_at_ms = self.next.appended_at_ms;
+        let mut added = Vec::with_capacity(self.adds.len());
+        for records in frame::cut(&self.adds) {
+            let (base, bytes_before) = (self.next.end, self.next.bytes);
+            self.next.end += u64::try_from(records.len()).unwrap_or_default();
+            let place = self.state.place(Offset(self.next.end - 1));
+            let stored = frame::encode(&place, frame::Stamp { appended_at_ms, bytes_before }, records);
+            let mut at = frame::HEADER;
+            for (record, offset) in records.iter().zip(base..) {
+                let (key, value) = frame::parts(&stored, &mut at, record);
+                added.push(Record { offset: Offset(offset), appended_at_ms, key, value });
+                self.next.bytes += u64::try_from(record.size()).unwrap_or(u64::MAX);
+            }
+            batch.insert(keyspace, place.last.0.to_be_bytes(), stored);
+        }
+        added
     }
 }
 
 /// Takes the locks in the order of the map, which is sorted.
-fn lock(partitions: &BTreeMap<TopicPartition, Arc<PartitionState>>) -> BTreeMap<TopicPartition, Lane<'_>> {
-    let lane = |state| {
+fn lock<'a>(
+    partitions: &'a BTreeMap<TopicPartition, Arc<PartitionState>>,
+) -> BTreeMap<TopicPartition, Lane<'a>> {
+    let lane = |state: &'a Arc<PartitionState>| {
         let tail = PartitionState::lock(state);
-        Lane { state, next: *tail, tail, records: Vec::new() }
+        Lane { state, next: *tail, tail, adds: Vec::new() }
     };
     partitions.iter().map(|(name, state)| (name.clone(), lane(state))).collect()
 }

@@ -21,7 +21,7 @@ use super::topics;
 use crate::LogError;
 
 /// The version of everything this engine writes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const FORMAT_FILE: &str = "format";
 pub(super) const STORE_DIRECTORY: &str = "store";
 const META_KEYSPACE: &str = "meta";

@@ -73,8 +73,9 @@ impl PartitionState {
         state.tail.lock()
     }
 
-    pub(super) fn place(&self, offset: Offset) -> Place {
-        Place { topic: self.topic, partition: self.name.partition, offset }
+    /// The place of a frame, by the offset of its last record.
+    pub(super) fn place(&self, last: Offset) -> Place {
+        Place { topic: self.topic, partition: self.name.partition, last }
     }
 
     pub(super) fn end(&self, visibility: Visibility) -> &watch::Sender<u64> {

@@ -1,6 +1,6 @@
 //! Reading a run of records: from memory at the end of a partition, else from the tables.
 //!
-//! Whatever the store claims, each record's offset is compared with the expected one and its checksum is verified.
+//! Whatever the store claims, each record's offset is compared with the expected one and its frame's checksum is verified.
 
 use std::sync::Arc;
 
@@ -52,49 +52,68 @@ fn read_run(state: &PartitionState, run: Bounds, limit: ReadLimit) -> Result<Vec
     let gap = |expected, found| LogError::Gap { partition: state.name.clone(), expected, found };
     let keyspace = state.keyspace.get().ok_or_else(|| gap(run.first, None))?;
     let (mut records, mut bytes, mut expected) = (Vec::new(), 0_usize, run.first);
-    for guard in keyspace.range(run.first.0.to_be_bytes()..run.end.0.to_be_bytes()).take(limit.records) {
+    for guard in keyspace.range(run.first.0.to_be_bytes()..run.end.0.to_be_bytes()) {
         let (key, stored) = guard.into_inner().map_err(|error| corrupt(state, expected, Arc::new(error)))?;
-        let found = offset_of(&key);
-        if found != Some(expected) {
-            return Err(gap(expected, found));
+        let last = offset_of(&key).ok_or_else(|| gap(expected, None))?;
+        let (frame, _) = decode(state, expected, last, &Bytes::from(stored))?;
+        for record in frame.into_iter().skip_while(|record| record.offset < run.first) {
+            if record.offset != expected {
+                return Err(gap(expected, Some(record.offset)));
+            }
+            bytes = bytes.saturating_add(record.size());
+            if records.len() == limit.records || bytes > limit.bytes && !records.is_empty() {
+                return Ok(records);
+            }
+            records.push(record);
+            expected = expected.plus(1);
         }
-        let (record, _) = decode(state, expected, &Bytes::from(stored))?;
-        bytes = bytes.saturating_add(record.size());
-        if bytes > limit.bytes && !records.is_empty() {
-            return Ok(records);
-        }
-        records.push(record);
-        expected = expected.plus(1);
     }
-    if expected < run.end && records.len() < limit.records {
-        return Err(gap(expected, None));
-    }
-    Ok(records)
+    if expected < run.end { Err(gap(expected, None)) } else { Ok(records) }
 }
 
-/// The newest record's offset and what follows from it; `None` in an empty keyspace.
-pub(super) fn last(state: &PartitionState, keyspace: &Keyspace) -> Result<Option<(Record, Stamp)>, LogError> {
+/// The newest frame's records and stamp; `None` in an empty keyspace.
+pub(super) fn last(
+    state: &PartitionState,
+    keyspace: &Keyspace,
+) -> Result<Option<(Vec<Record>, Stamp)>, LogError> {
     let Some(guard) = keyspace.last_key_value() else { return Ok(None) };
-    let (key, stored) = guard.into_inner().map_err(|error| corrupt(state, state.first(), Arc::new(error)))?;
-    let offset = offset_of(&key).ok_or_else(|| LogError::Gap {
-        partition: state.name.clone(),
-        expected: state.first(),
-        found: None,
-    })?;
-    decode(state, offset, &Bytes::from(stored)).map(Some)
+    frame_of(state, state.first(), guard).map(Some)
 }
 
-/// One record with its stamp.
+/// One record with its stamp, as if it were alone in its frame.
 pub(super) fn one(state: &PartitionState, offset: Offset) -> Result<(Record, Stamp), LogError> {
     let missing = || LogError::Gap { partition: state.name.clone(), expected: offset, found: None };
     let keyspace = state.keyspace.get().ok_or_else(missing)?;
-    let stored =
-        keyspace.get(offset.0.to_be_bytes()).map_err(|error| corrupt(state, offset, Arc::new(error)))?;
-    decode(state, offset, &Bytes::from(stored.ok_or_else(missing)?))
+    let guard = keyspace.range(offset.0.to_be_bytes()..).next().ok_or_else(missing)?;
+    let (records, mut stamp) = frame_of(state, offset, guard)?;
+    for record in records {
+        if record.offset == offset {
+            return Ok((record, stamp));
+        }
+        stamp.bytes_before += u64::try_from(record.size()).unwrap_or_default();
+    }
+    Err(missing())
 }
 
-fn decode(state: &PartitionState, offset: Offset, stored: &Bytes) -> Result<(Record, Stamp), LogError> {
-    frame::decode(&state.place(offset), stored).map_err(|error| corrupt(state, offset, Arc::new(error)))
+fn frame_of(
+    state: &PartitionState,
+    expected: Offset,
+    guard: fjall::Guard,
+) -> Result<(Vec<Record>, Stamp), LogError> {
+    let (key, stored) = guard.into_inner().map_err(|error| corrupt(state, expected, Arc::new(error)))?;
+    let missing = || LogError::Gap { partition: state.name.clone(), expected, found: None };
+    decode(state, expected, offset_of(&key).ok_or_else(missing)?, &Bytes::from(stored))
+}
+
+/// Checks the frame whose last record has this offset, and takes it apart.
+fn decode(
+    state: &PartitionState,
+    expected: Offset,
+    last: Offset,
+    stored: &Bytes,
+) -> Result<(Vec<Record>, Stamp), LogError> {
+    let checked = frame::check(&state.place(last), stored).and_then(|()| frame::unpack(last, stored));
+    checked.map_err(|error| corrupt(state, expected, Arc::new(error)))
 }
 
 fn corrupt(state: &PartitionState, offset: Offset, source: Cause) -> LogError {

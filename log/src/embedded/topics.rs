@@ -11,10 +11,11 @@ use streambook_model::position::{TopicName, TopicPartition};
 use uuid::Uuid;
 
 use super::failure::read_failed;
+use super::frame::Stamp;
 use super::partition::{PartitionState, Tail, TopicState};
 use super::read;
 use super::shared::{Shared, partition_keyspace, partition_options};
-use crate::{LogError, Retention, Topic, TopicId, TopicSpec};
+use crate::{LogError, Record, Retention, Topic, TopicId, TopicSpec};
 
 const TOPIC_PREFIX: &str = "topic/";
 
@@ -133,18 +134,22 @@ fn new_partition(
     let trimmed = Tail { end: first, bytes, appended_at_ms };
     let empty = PartitionState::new(name.clone(), topic.id, first, trimmed);
     let Some(keyspace) = found.keyspace else { return Ok(empty) };
-    let tail = match read::last(&empty, &keyspace)? {
-        // Records before the first offset may be left over from tables that were not dropped yet.
-        Some((record, stamp)) if record.offset.0 >= first => Tail {
-            end: record.offset.0 + 1,
-            bytes: stamp.bytes_before + u64::try_from(record.size()).unwrap_or_default(),
-            appended_at_ms: stamp.appended_at_ms,
-        },
-        _ => trimmed,
-    };
+    let found = read::last(&empty, &keyspace)?.and_then(|(records, stamp)| tail_of(&records, stamp));
+    // Frames before the first offset may be left over from tables that were not dropped yet.
+    let tail = found.filter(|tail| tail.end > first).unwrap_or(trimmed);
     let state = PartitionState::new(name.clone(), topic.id, first, tail);
     state.keyspace.get_or_init(|| keyspace);
     Ok(state)
+}
+
+/// The end of a partition whose newest frame this is.
+fn tail_of(records: &[Record], stamp: Stamp) -> Option<Tail> {
+    let bytes: usize = records.iter().map(Record::size).sum();
+    Some(Tail {
+        end: records.last()?.offset.0 + 1,
+        bytes: stamp.bytes_before + u64::try_from(bytes).unwrap_or_default(),
+        appended_at_ms: stamp.appended_at_ms,
+    })
 }
 
 fn first_key(name: &TopicPartition) -> String {
