@@ -4,6 +4,8 @@
 //! partitions, an acknowledgement per append. Exactly-once is built above it (lineage in the records), and an engine
 //! that can do more, as the embedded one can, offers it beside the trait.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use streambook_model::position::{Offset, TopicName, TopicPartition};
 
@@ -51,6 +53,10 @@ pub trait Log: Send + Sync + 'static {
     /// Returns when the end is past `offset`, that is, when a read from `offset` finds a record.
     async fn wait(&self, on: &TopicPartition, offset: Offset, visibility: Visibility)
     -> Result<(), LogError>;
+
+    /// Returns when any of these partitions has a record on disk at its offset, that is, when a read of what is synced
+    /// finds one.
+    async fn wait_synced(&self, on: &BTreeMap<TopicPartition, Offset>) -> Result<(), LogError>;
 
     /// The first offset that can be read and the one the next record will have.
     async fn bounds(&self, of: &TopicPartition, visibility: Visibility) -> Result<Bounds, LogError>;

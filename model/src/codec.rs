@@ -23,6 +23,8 @@ include!(concat!(env!("OUT_DIR"), "/schemas.rs"));
 
 /// Bytes before the body: the marker and the fingerprint.
 const HEADER: usize = 10;
+/// Room for most records, so that few have to be moved while they are encoded.
+const USUAL_BYTES: usize = 1_024;
 /// The union branch `null` of `meta.source`, the first byte of the body of a record without lineage.
 const NO_SOURCE: u8 = 0x00;
 /// The union branch of a present `meta.source`.
@@ -153,7 +155,7 @@ impl Decode for Decoder<'_> {
 
 /// Encodes a record with its type's current schema.
 pub fn encode(message: &Message) -> Result<Vec<u8>, CodecError> {
-    let mut encoder = Encoder(Vec::with_capacity(512));
+    let mut encoder = Encoder(Vec::with_capacity(USUAL_BYTES));
     message.encode_with(&mut encoder)?;
     Ok(encoder.0)
 }

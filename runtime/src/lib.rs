@@ -4,7 +4,7 @@
 //! - [`state`], [`table`]: its state.
 //! - [`lineage`]: what makes a repeat harmless and a gap visible.
 //! - [`step`]: one record through one processor; pure.
-//! - [`store`], [`runner`]: the same step in production, on the embedded log, with its atomic commit.
+//! - [`store`], [`runner`], [`threads`]: the same step in production, on the embedded log, with its atomic commit.
 //! - [`sink`], [`sink_runner`]: what carries results out.
 //! - [`health`], [`metrics`]: what an operator sees.
 //! - [`secrets`]: seals what must be kept and not be read.
@@ -23,3 +23,4 @@ pub mod state;
 pub mod step;
 pub mod store;
 pub mod table;
+pub mod threads;

@@ -2,6 +2,10 @@
 //!
 //! Reads see records that are written and not yet synced: one write-ahead log orders everything in this process, so no
 //! later commit can survive without an earlier one. A record that stops the task leaves the ones before it committed.
+//!
+//! A step reads the store and a commit may wait for it, so a task holds its thread meanwhile: tasks run on threads of
+//! their own ([`TaskThreads`](crate::threads::TaskThreads)). To move the other futures of a thread elsewhere for each
+//! step costs more than most steps.
 
 use std::{
     sync::Arc,
@@ -100,8 +104,7 @@ impl Runner {
                 }
                 continue;
             }
-            // Steps are short, but they read the store: other futures of this thread move to another one meanwhile.
-            next = tokio::task::block_in_place(|| self.take(&task, &mut store, &records))?;
+            next = self.take(&task, &mut store, &records)?;
             self.lag(&task, next)?;
             tokio::task::yield_now().await;
         }

@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::future::select_all;
 use streambook_log::{Log, LogError, ReadLimit, Record, Visibility};
 use streambook_model::{
     codec::{self, CodecError},
@@ -82,7 +81,7 @@ impl<S: Sink> SinkRunner<S> {
             if batch.records.is_empty() {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    waited = more(&*self.log, &positions) => waited?,
+                    waited = self.log.wait_synced(&positions) => waited?,
                 }
                 continue;
             }
@@ -212,13 +211,4 @@ fn decode(from: &TopicPartition, record: &Record) -> Result<Delivered, SinkStopp
         source,
     })?;
     Ok(Delivered { from: from.clone(), offset: record.offset, message })
-}
-
-/// Waits until any of the partitions has more.
-async fn more(log: &dyn Log, positions: &BTreeMap<TopicPartition, Offset>) -> Result<(), LogError> {
-    if positions.is_empty() {
-        return std::future::pending().await;
-    }
-    let waits = positions.iter().map(|(partition, next)| log.wait(partition, *next, Visibility::Synced));
-    select_all(waits).await.0
 }

@@ -26,6 +26,7 @@ use streambook_runtime::{
     runner::{Runner, supervise},
     secrets::SecretKey,
     sink_runner::SinkRunner,
+    threads::TaskThreads,
 };
 use streambook_sinks::{
     sql::{SqlConfig, SqlReads, SqlSink},
@@ -54,6 +55,7 @@ pub(crate) struct System {
     pub(crate) admin_key: Option<AdminKey>,
     stop: CancellationToken,
     parts: JoinSet<()>,
+    threads: TaskThreads,
 }
 
 /// Where things are in the data directory.
@@ -120,6 +122,7 @@ impl System {
             admin_key: None,
             stop: CancellationToken::new(),
             parts: JoinSet::new(),
+            threads: TaskThreads::start().context("cannot start the threads of the tasks")?,
         };
         system.start_tasks();
         system.admin_key = bootstrap::first_admin_key(&log).await?;
@@ -149,7 +152,7 @@ impl System {
                 let (log, partition) = (Arc::clone(&self.log), Partition(number));
                 let runner =
                     Runner::new(log, Arc::clone(&processor), partition, Self::clock(), self.health.clone());
-                self.parts.spawn(supervise(runner, self.stop.clone()));
+                self.threads.spawn(&mut self.parts, supervise(runner, self.stop.clone()));
             }
         }
     }

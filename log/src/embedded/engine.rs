@@ -1,5 +1,6 @@
 //! The handle: opening and closing, the log's methods, and what the engine offers beside them.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -216,6 +217,27 @@ impl Log for EmbeddedLog {
             // Neither sender goes away meanwhile, so both results say only that something changed.
             tokio::select! {
                 _ = end.changed() => {}
+                _ = stopped.changed() => {}
+            }
+        }
+    }
+
+    async fn wait_synced(&self, on: &BTreeMap<TopicPartition, Offset>) -> Result<(), LogError> {
+        let state = |(name, offset): (_, &Offset)| Ok((self.shared.partition(name)?, offset.0));
+        let states: Vec<_> = on.iter().map(state).collect::<Result<_, LogError>>()?;
+        // One channel for all partitions: theirs are set before it.
+        let (mut synced, mut stopped) = (self.shared.gate.synced.subscribe(), self.shared.stop.watch());
+        loop {
+            synced.borrow_and_update();
+            if states.iter().any(|(state, offset)| *state.synced.borrow() > *offset) {
+                return Ok(());
+            }
+            self.shared.stop.check()?;
+            if states.iter().any(|(state, offset)| *state.written.borrow() > *offset) {
+                self.shared.gate.want_all();
+            }
+            tokio::select! {
+                _ = synced.changed() => {}
                 _ = stopped.changed() => {}
             }
         }

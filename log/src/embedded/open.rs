@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use fjall::{Database, Keyspace};
+use fjall::{CompressionType, Database, Keyspace};
 use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
@@ -124,6 +124,8 @@ fn clear_unfinished(directory: &Path) -> io::Result<()> {
 fn open_store(options: &EmbeddedOptions, directory: &Path) -> Result<(Database, Keyspace), LogError> {
     let builder = Database::builder(directory)
         .cache_size(options.cache_bytes)
+        // Journals are short-lived; compressing their larger entries costs more than writing them.
+        .journal_compression(CompressionType::None)
         .max_journaling_size(options.journal_bytes.max(MIN_JOURNAL_BYTES))
         // One: with more, the store's first worker hands every compaction back to the queue and asks again at once, for as
         // long as the others are busy (fjall 3.1.13, `worker_tick`), which costs most of a core.

@@ -2,6 +2,7 @@
 //! unchanged. Its futures are ready at once.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     pin::pin,
     sync::Arc,
@@ -63,6 +64,10 @@ impl Log for SimulatedLog {
     }
 
     async fn wait(&self, _: &TopicPartition, _: Offset, _: Visibility) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    async fn wait_synced(&self, _: &BTreeMap<TopicPartition, Offset>) -> Result<(), LogError> {
         Ok(())
     }
 

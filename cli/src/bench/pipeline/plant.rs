@@ -28,6 +28,7 @@ use streambook_runtime::{
     publisher::Publisher,
     runner::{Runner, supervise},
     sink_runner::SinkRunner,
+    threads::TaskThreads,
 };
 use streambook_sinks::sql::{Progress, SqlConfig, SqlReads, SqlSink};
 use tokio::task::JoinSet;
@@ -64,6 +65,7 @@ pub(super) struct Plant {
     health: Health,
     stop: CancellationToken,
     parts: JoinSet<()>,
+    threads: TaskThreads,
 }
 
 impl Plant {
@@ -83,6 +85,7 @@ impl Plant {
             health: Health::default(),
             stop: CancellationToken::new(),
             parts: JoinSet::new(),
+            threads: TaskThreads::start()?,
         };
         plant.start_tasks();
         if bench.sql == SqlChoice::Sqlite {
@@ -98,7 +101,7 @@ impl Plant {
                 let (log, processor) = (Arc::clone(&self.log), Arc::clone(&processor));
                 let runner =
                     Runner::new(log, processor, Partition(number), clock::system(), self.health.clone());
-                self.parts.spawn(supervise(runner, self.stop.clone()));
+                self.threads.spawn(&mut self.parts, supervise(runner, self.stop.clone()));
             }
         }
     }
