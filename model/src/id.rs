@@ -9,7 +9,7 @@ use apache_avro::{
     AvroSchemaComponent, Schema,
     schema::{Name, NamespaceRef},
 };
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use sha2::{Digest, Sha256};
 
 /// What an [`Id`] identifies; gives its prefix.
@@ -123,6 +123,11 @@ impl<K: Kind> Id<K> {
         Self::from_bits(bits)
     }
 
+    fn digits<'a>(&self, room: &'a mut [u8; 32]) -> Option<&'a str> {
+        hex::encode_to_slice(self.bits, room).ok()?;
+        std::str::from_utf8(room).ok()
+    }
+
     /// The bits, for use in keys of a store.
     pub const fn bits(&self) -> &[u8; 16] {
         &self.bits
@@ -160,10 +165,9 @@ impl<K> hash::Hash for Id<K> {
 impl<K: Kind> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut digits = [0; 32];
-        hex::encode_to_slice(self.bits, &mut digits).map_err(|_| fmt::Error)?;
         f.write_str(K::PREFIX)?;
         f.write_str("_")?;
-        f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
+        f.write_str(self.digits(&mut digits).ok_or(fmt::Error)?)
     }
 }
 
@@ -191,7 +195,14 @@ impl<K: Kind> FromStr for Id<K> {
 
 impl<K: Kind> Serialize for Id<K> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        // Ids are a good part of each record, and formatting machinery would be most of the time of one.
+        let mut digits = [0; 32];
+        let digits = self.digits(&mut digits).ok_or_else(|| ser::Error::custom("an id has no text"))?;
+        let mut text = String::with_capacity(K::PREFIX.len() + 33);
+        text.push_str(K::PREFIX);
+        text.push('_');
+        text.push_str(digits);
+        serializer.serialize_str(&text)
     }
 }
 

@@ -57,7 +57,8 @@ pub(crate) enum Topics {
         /// From this offset instead of the last records.
         #[arg(long)]
         from: Option<u64>,
-        /// How records are printed: a JSON line each, or as stored, each behind its length (four bytes, big-endian).
+        /// How records are printed: a JSON line each, or as stored, each behind its partition (2 bytes), offset (8) and
+        /// length (4), big-endian.
         #[arg(long, value_enum, default_value = "json")]
         format: Format,
     },
@@ -198,6 +199,8 @@ fn print(partition: &TopicPartition, record: &Record, format: Format) -> anyhow:
         let length =
             u32::try_from(record.value.len()).context("a record is longer than its length can say")?;
         let mut out = std::io::stdout().lock();
+        out.write_all(&partition.partition.0.to_be_bytes())?;
+        out.write_all(&record.offset.0.to_be_bytes())?;
         out.write_all(&length.to_be_bytes())?;
         return Ok(out.write_all(&record.value)?);
     }

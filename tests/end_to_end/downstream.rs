@@ -1,0 +1,104 @@
+//! The example applications of `docs/topics.md`, in Rust and in Python, on the records of a real run: with the published
+//! schema and an Avro library they come to the same balances as the ledger.
+
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::{
+    chain::TestChain,
+    command,
+    devchain::Development,
+    money::token,
+    parts,
+    settings::CONFIRMATIONS,
+    stage::Stage,
+};
+
+/// By account and asset, in the smallest unit.
+type Balances = BTreeMap<String, BTreeMap<String, String>>;
+
+#[tokio::test]
+async fn the_example_applications_come_to_the_ledgers_balances() {
+    let Some(python) = parts::python() else { return };
+    let Some(example) = parts::example("downstream") else { return };
+    let data = paid().await;
+    let expected = by_the_ledgers_own_account(&data);
+    let sold: Vec<&str> = expected
+        .iter()
+        .filter(|(account, _)| account.starts_with("live/merchant/") && account.ends_with("/available"))
+        .filter_map(|(_, balances)| balances.values().next().map(String::as_str))
+        .collect();
+    assert_eq!(sold, ["-32337500"], "12.50 and 20.00 less the fee of 0.5%: {expected:#?}");
+
+    let records = tail(&data, &["--format", "avro"]);
+    let schema = parts::repository().join("schemas/avro/LedgerTransaction.avsc");
+    let script = parts::repository().join("examples/downstream/balances.py");
+    assert_eq!(run(Command::new(&python).arg("-B").arg(script).arg(&schema), &records), expected, "Python");
+    assert_eq!(run(Command::new(&example).arg(&schema), &records), expected, "Rust");
+
+    let mut cut = records.clone();
+    cut.pop();
+    assert!(fails(Command::new(&example).arg(&schema), &cut).contains("the stream ends within a record"));
+    let other = parts::repository().join("schemas/avro/PaymentEvent.avsc");
+    assert!(fails(Command::new(&example).arg(&other), &records).contains("another schema"));
+}
+
+/// The data directory of a Streambook with two payments paid and completed, stopped.
+async fn paid() -> PathBuf {
+    let mut stage = Stage::<Development>::open().await.unwrap();
+    for amount in ["12.50", "20.00"] {
+        let payment = stage.ask(amount).await;
+        stage.pay(&payment, token(amount)).await;
+        stage.chain.mine(CONFIRMATIONS).await;
+        stage.until_status(&payment, "completed").await;
+    }
+    stage.streambook.stop().await;
+    stage.streambook.data()
+}
+
+/// The last balance of each account, as the ledger states it beside each entry.
+fn by_the_ledgers_own_account(data: &Path) -> Balances {
+    let text = String::from_utf8(tail(data, &["--format", "json"])).unwrap();
+    let mut balances = Balances::new();
+    for line in serde_json::Deserializer::from_str(&text).into_iter::<Value>() {
+        for entry in line.unwrap()["value"]["LedgerTransaction"]["entries"].as_array().unwrap() {
+            let part = |name: &str| entry[name].as_str().unwrap().to_owned();
+            balances.entry(part("account")).or_default().insert(part("asset"), part("balance"));
+        }
+    }
+    balances
+}
+
+fn tail(data: &Path, format: &[&str]) -> Vec<u8> {
+    let mut command = command::streambook();
+    command.args(["topics", "tail", "ledger.transactions", "--last", "1000000"]).args(format);
+    let output = command.arg("--data").arg(data).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+fn feed(command: &mut Command, records: &[u8]) -> std::process::Output {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // One that ends before it has read everything says why on standard error.
+    let _ = child.stdin.take().unwrap().write_all(records);
+    child.wait_with_output().unwrap()
+}
+
+fn run(command: &mut Command, records: &[u8]) -> Balances {
+    let output = feed(command, records);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn fails(command: &mut Command, records: &[u8]) -> String {
+    let output = feed(command, records);
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
