@@ -5,7 +5,7 @@
 QUICK := cargo run --locked --package streambook --
 FAST := cargo run --release --locked --package streambook --
 
-.PHONY: help demo test bench soak setup fmt lint
+.PHONY: help demo test bench soak fuzz setup fmt lint
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ bench: ## measure the log and the whole pipeline
 
 soak: ## try random schedules against the oracle until told to stop (SECONDS=60 FIRST=0; SEED=x replays one)
 	cargo run --release --locked --package streambook-simulation --bin soak -- --seconds $(or $(SECONDS),60) --seed $(or $(FIRST),0)
+
+fuzz: ## look for inputs that break a parser, guided by coverage (TARGET=all SECONDS=60; INPUT=file replays one)
+	@tests/fuzz/run $(or $(TARGET),all) $(or $(SECONDS),60) $(INPUT)
 
 setup: ## install what the tests need and is missing
 	@tests/setup/install

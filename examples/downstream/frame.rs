@@ -5,8 +5,9 @@ use std::io::{ErrorKind, Read};
 
 use anyhow::{Context, bail, ensure};
 use apache_avro::{
-    Schema, from_avro_datum,
+    Schema,
     headers::{HeaderBuilder, RabinFingerprintHeader},
+    reader::datum::GenericDatumReader,
     types::Value,
 };
 
@@ -35,11 +36,7 @@ pub(crate) fn next(input: &mut impl Read) -> anyhow::Result<Option<Frame>> {
     ensure!(length <= LONGEST, "a record of {length} bytes: this is not a stream of records");
     let mut record = vec![0; usize::try_from(length)?];
     input.read_exact(&mut record).context("the stream ends within a record")?;
-    Ok(Some(Frame {
-        partition: u16::from_be_bytes(partition),
-        offset: u64::from_be_bytes(offset),
-        record,
-    }))
+    Ok(Some(Frame { partition: u16::from_be_bytes(partition), offset: u64::from_be_bytes(offset), record }))
 }
 
 impl Frame {
@@ -50,7 +47,8 @@ impl Frame {
         let Some(mut body) = self.record.strip_prefix(header.as_slice()) else {
             bail!("{}: the record was written with another schema than this one", self.place());
         };
-        let value = from_avro_datum(schema, &mut body, None).with_context(|| self.place())?;
+        let reader = GenericDatumReader::builder(schema).build().with_context(|| self.place())?;
+        let value = reader.read_value(&mut body).with_context(|| self.place())?;
         ensure!(body.is_empty(), "{}: {} bytes after the record", self.place(), body.len());
         Ok(value)
     }

@@ -3,6 +3,7 @@
 
 pub mod book;
 pub mod dedup;
+pub mod invariants;
 pub mod registry;
 pub mod reorg;
 

@@ -3,12 +3,14 @@
 //! - [`processor`]: what a processor is and what it may do.
 //! - [`state`], [`table`]: its state.
 //! - [`lineage`]: what makes a repeat harmless and a gap visible.
+//! - [`checks`]: how often a processor's invariants were checked.
 //! - [`step`]: one record through one processor; pure.
 //! - [`store`], [`runner`], [`threads`]: the same step in production, on the embedded log, with its atomic commit.
 //! - [`sink`], [`sink_runner`]: what carries results out.
 //! - [`health`], [`metrics`]: what an operator sees.
 //! - [`secrets`]: seals what must be kept and not be read.
 
+pub mod checks;
 pub mod clock;
 pub mod health;
 pub mod lineage;

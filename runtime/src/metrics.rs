@@ -17,6 +17,10 @@ pub enum Metric {
     Lag,
     /// Gauge by task: 1 while it runs, 0 once it has stopped.
     TaskUp,
+    /// Counter by invariant: checks made while records were taken.
+    InvariantChecks,
+    /// Counter by invariant: checks that failed. Each has stopped its task.
+    InvariantViolations,
     /// Counter by sink: records written.
     SinkRecords,
     /// Histogram by sink, seconds: one write.
@@ -27,6 +31,12 @@ pub enum Metric {
     SinkRetries,
     /// Gauge by sink: records not written yet.
     SinkLag,
+    /// Counter by table: rows inserted into ClickHouse.
+    ClickHouseRows,
+    /// Histogram by table, seconds: one insert into ClickHouse.
+    ClickHouseInsertSeconds,
+    /// Counter: batches that were planned before a crash and read from the log again.
+    ClickHouseRebuilt,
     /// Counter by task and code: records put aside.
     DeadLetters,
     /// Counter by method, route and status: API requests.
@@ -63,11 +73,16 @@ impl Metric {
             Self::LatencySeconds => "streambook_latency_seconds",
             Self::Lag => "streambook_lag_records",
             Self::TaskUp => "streambook_task_up",
+            Self::InvariantChecks => "streambook_invariant_checks_total",
+            Self::InvariantViolations => "streambook_invariant_violations_total",
             Self::SinkRecords => "streambook_sink_records_total",
             Self::SinkWriteSeconds => "streambook_sink_write_seconds",
             Self::SinkLatencySeconds => "streambook_sink_latency_seconds",
             Self::SinkRetries => "streambook_sink_retries_total",
             Self::SinkLag => "streambook_sink_lag_records",
+            Self::ClickHouseRows => "streambook_clickhouse_rows_total",
+            Self::ClickHouseInsertSeconds => "streambook_clickhouse_insert_seconds",
+            Self::ClickHouseRebuilt => "streambook_clickhouse_rebuilt_batches_total",
             Self::DeadLetters => "streambook_dead_letters_total",
             Self::HttpRequests => "streambook_http_requests_total",
             Self::HttpSeconds => "streambook_http_seconds",

@@ -15,7 +15,10 @@ use streambook_model::{
     topics::TopicDef,
 };
 
-use crate::state::{Overlay, State, StateError};
+use crate::{
+    checks::Checks,
+    state::{Overlay, State, StateError},
+};
 
 /// A stateful step of the pipeline. It reads one inbox; a task runs it for each partition.
 pub trait Processor: Send + Sync + 'static {
@@ -55,6 +58,14 @@ pub enum Fault {
     /// Going on would be guessing: the task stops, with nothing of this record done.
     #[error("{0}")]
     Stop(String),
+    /// What must always hold does not: the task stops, with nothing of this record done.
+    #[error("the invariant {invariant} does not hold: {detail}")]
+    Violated {
+        /// The invariant's name.
+        invariant: &'static str,
+        /// What was found.
+        detail: String,
+    },
     /// The state could not be read: the task stops.
     #[error(transparent)]
     State(#[from] StateError),
@@ -105,12 +116,13 @@ pub struct Context<'a> {
     offset: Offset,
     input: Meta,
     emitted: Vec<Emitted>,
+    checks: Checks,
 }
 
 impl<'a> Context<'a> {
     /// For the record at this position, whose meta is `input`.
     pub fn new(state: Overlay<'a>, task: &'a str, partition: Partition, offset: Offset, input: Meta) -> Self {
-        Self { state, task, partition, offset, input, emitted: Vec::new() }
+        Self { state, task, partition, offset, input, emitted: Vec::new(), checks: Checks::default() }
     }
 
     /// The partition the task reads: sub-accounts and counters that are kept for each task are named by it.
@@ -171,6 +183,21 @@ impl<'a> Context<'a> {
     /// What was emitted so far.
     pub fn emitted(&self) -> &[Emitted] {
         &self.emitted
+    }
+
+    /// Counts the check of an invariant; gives its result back.
+    pub fn checked<E: Into<Fault>>(
+        &mut self,
+        invariant: &'static str,
+        holds: Result<(), E>,
+    ) -> Result<(), Fault> {
+        self.checks.add(invariant, 1);
+        holds.map_err(Into::into)
+    }
+
+    /// The checks that were counted so far.
+    pub const fn checks(&self) -> &Checks {
+        &self.checks
     }
 
     /// Ends the step: the state's changes and the outputs.

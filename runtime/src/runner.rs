@@ -23,6 +23,7 @@ use streambook_model::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    checks::Checks,
     clock::{self, Clock},
     health::{Condition, Health},
     metrics::Metric,
@@ -123,6 +124,7 @@ impl Runner {
                     taken.push(step);
                 }
                 Err(reason) => {
+                    count_violation(&reason);
                     stopped = Some(reason);
                     break;
                 }
@@ -154,6 +156,7 @@ impl Runner {
         if dead > 0 {
             Metric::DeadLetters.count(dead as u64, &[label()]);
         }
+        count_checks(taken);
         Metric::Outputs.count(emitted as u64, &[label()]);
         Metric::CommitSeconds.observe(commit, &[label()]);
         if let Some(oldest) = records.first() {
@@ -191,6 +194,23 @@ impl Runner {
         let message = Message::from(Tick { meta, now });
         let appended = Publisher::new(log).publish_to(task.inbox(), b"tick", &message).await?;
         Ok(appended.base.plus(appended.records))
+    }
+}
+
+/// Violations are counted even where there are none, so that an alarm has a number to look at.
+fn count_checks(taken: &[Step]) {
+    let mut checks = Checks::default();
+    taken.iter().for_each(|step| checks.merge(&step.checks));
+    for (invariant, count) in checks.iter() {
+        let label = [("invariant", invariant.to_owned())];
+        Metric::InvariantChecks.count(count, &label);
+        Metric::InvariantViolations.count(0, &label);
+    }
+}
+
+fn count_violation(stopped: &Stopped) {
+    if let Stopped::Violated { invariant, .. } = stopped {
+        Metric::InvariantViolations.count(1, &[("invariant", (*invariant).to_owned())]);
     }
 }
 

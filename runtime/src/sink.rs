@@ -3,7 +3,7 @@
 //! A sink keeps its own positions, in the same transaction as what it writes, so a crash between the two cannot happen.
 //! It is fed only records that are synced: what leaves the system must not be forgotten by it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use streambook_model::{
@@ -59,6 +59,12 @@ pub trait Sink: Send + 'static {
 
     /// The topics it reads, all partitions of each.
     fn inputs(&self) -> Vec<TopicDef>;
+
+    /// How long records gather after a write that left nothing behind: a sink for which few large writes are better than
+    /// many small ones asks for some time. While there is more than one write takes, nothing is waited for.
+    fn gathers_for(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// The positions it has committed: the next offset of each partition. Absent partitions start at their beginning.
     async fn positions(&mut self) -> Result<BTreeMap<TopicPartition, Offset>, SinkError>;

@@ -77,7 +77,7 @@ impl<S: Sink> SinkRunner<S> {
     async fn feed(&mut self, stop: &CancellationToken) -> Result<(), SinkStopped> {
         let mut positions = self.start(stop).await?;
         while !stop.is_cancelled() {
-            let batch = self.batch(&positions).await?;
+            let (batch, waiting) = self.batch(&positions).await?;
             if batch.records.is_empty() {
                 tokio::select! {
                     () = stop.cancelled() => {}
@@ -87,6 +87,9 @@ impl<S: Sink> SinkRunner<S> {
             }
             if self.write(&batch, stop).await? {
                 positions.extend(batch.after);
+                if batch.records.len() as u64 >= waiting {
+                    self.gather(stop).await;
+                }
             }
         }
         Ok(())
@@ -118,8 +121,8 @@ impl<S: Sink> SinkRunner<S> {
     }
 
     /// What is there, up to the limit. Every partition that has something gets an equal share, and what one leaves of its
-    /// share goes to the others, so that none can starve another.
-    async fn batch(&self, positions: &BTreeMap<TopicPartition, Offset>) -> Result<Batch, SinkStopped> {
+    /// share goes to the others, so that none can starve another. And how many records were waiting.
+    async fn batch(&self, positions: &BTreeMap<TopicPartition, Offset>) -> Result<(Batch, u64), SinkStopped> {
         let mut waiting = Vec::new();
         for (from, next) in positions {
             let end = self.log.bounds(from, Visibility::Synced).await?.end;
@@ -127,7 +130,7 @@ impl<S: Sink> SinkRunner<S> {
                 waiting.push((end.0 - next.0, from, *next));
             }
         }
-        let lag = waiting.iter().map(|(records, ..)| records).sum();
+        let lag: u64 = waiting.iter().map(|(records, ..)| records).sum();
         Metric::SinkLag.set(lag, &[("sink", self.sink.name().to_owned())]);
         waiting.sort_unstable();
         let mut batch = Batch { records: Vec::new(), before: BTreeMap::new(), after: BTreeMap::new() };
@@ -138,7 +141,7 @@ impl<S: Sink> SinkRunner<S> {
             self.take(&mut batch, from, next, limit).await?;
             others -= 1;
         }
-        Ok(batch)
+        Ok((batch, lag))
     }
 
     async fn take(
@@ -156,6 +159,17 @@ impl<S: Sink> SinkRunner<S> {
             batch.records.push(decode(from, record)?);
         }
         Ok(())
+    }
+
+    /// Lets records gather, if the sink asks for it.
+    async fn gather(&self, stop: &CancellationToken) {
+        let time = self.sink.gathers_for();
+        if !time.is_zero() {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(time) => {}
+            }
+        }
     }
 
     /// Writes until it succeeds. `false` when it was told to stop first.

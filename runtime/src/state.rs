@@ -98,6 +98,11 @@ impl<'a> Overlay<'a> {
         Self { base, changes }
     }
 
+    /// The changes so far.
+    pub const fn changes(&self) -> &BTreeMap<Bytes, Option<Bytes>> {
+        &self.changes
+    }
+
     /// The changes, to be applied below or dropped.
     pub fn into_changes(self) -> BTreeMap<Bytes, Option<Bytes>> {
         self.changes

@@ -18,6 +18,7 @@ use streambook_model::{
 };
 
 use crate::{
+    checks::Checks,
     lineage::{self, Verdict},
     processor::{Context, Emitted, Fault, Processor, Route},
     state::{Overlay, State, StateError, apply},
@@ -59,6 +60,8 @@ pub struct Step {
     pub occurred_at: Option<Timestamp>,
     /// What the step emitted, in order.
     pub outputs: Vec<Output>,
+    /// The invariants that the processor checked on the way.
+    pub checks: Checks,
 }
 
 /// Why a task stopped. Its state is as it was before the record.
@@ -73,6 +76,18 @@ pub enum Stopped {
         offset: streambook_model::position::Offset,
         /// Why.
         reason: String,
+    },
+    /// An invariant does not hold.
+    #[error("{inbox} offset {offset}: the invariant {invariant} does not hold: {detail}")]
+    Violated {
+        /// The inbox.
+        inbox: TopicPartition,
+        /// The record.
+        offset: streambook_model::position::Offset,
+        /// The invariant's name.
+        invariant: &'static str,
+        /// What was found.
+        detail: String,
     },
     /// The state could not be read or written.
     #[error("{inbox} offset {offset}")]
@@ -143,11 +158,12 @@ impl<'p> Task<'p> {
             }
             Err(fault) => return Err(self.stopped(record, fault)),
         }
+        let checks = context.checks().clone();
         let (changes, emitted) = context.finish();
         let mut overlay = Overlay::with_changes(state, changes);
         let outputs = self.outputs(record, emitted, &mut overlay)?;
         apply(overlay.into_changes(), state);
-        Ok(Step::done(Taken::Processed, &meta, outputs))
+        Ok(Step { checks, ..Step::done(Taken::Processed, &meta, outputs) })
     }
 
     fn outputs(
@@ -188,7 +204,7 @@ impl<'p> Task<'p> {
         let outputs = self.outputs(record, vec![emitted], &mut overlay)?;
         apply(overlay.into_changes(), state);
         let occurred_at = meta.map(|meta| meta.occurred_at);
-        Ok(Step { taken: Taken::DeadLettered, occurred_at, outputs })
+        Ok(Step { taken: Taken::DeadLettered, occurred_at, outputs, checks: Checks::default() })
     }
 
     fn dead_letter(&self, record: &Record, meta: Option<&Meta>, code: &str, reason: String) -> DeadLetter {
@@ -220,6 +236,7 @@ impl<'p> Task<'p> {
         let (inbox, offset) = (self.inbox.clone(), record.offset);
         match fault {
             Fault::State(source) => Stopped::State { inbox, offset, source },
+            Fault::Violated { invariant, detail } => Stopped::Violated { inbox, offset, invariant, detail },
             fault => Stopped::Refused { inbox, offset, reason: fault.to_string() },
         }
     }
@@ -227,7 +244,7 @@ impl<'p> Task<'p> {
 
 impl Step {
     fn done(taken: Taken, meta: &Meta, outputs: Vec<Output>) -> Self {
-        Self { taken, occurred_at: Some(meta.occurred_at), outputs }
+        Self { taken, occurred_at: Some(meta.occurred_at), outputs, checks: Checks::default() }
     }
 }
 

@@ -44,8 +44,13 @@ impl From<Output> for Ended {
 
 /// Runs a command that must end by itself, and soon: one that does not is killed, and fails the test.
 pub(crate) fn ends(command: &mut Command) -> Ended {
+    ends_within(command, ENDS_WITHIN)
+}
+
+/// The same, of one that may take so long.
+pub(crate) fn ends_within(command: &mut Command, limit: Duration) -> Ended {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let end = Instant::now() + ENDS_WITHIN;
+    let end = Instant::now() + limit;
     while child.try_wait().unwrap().is_none() {
         if Instant::now() > end {
             child.kill().unwrap();

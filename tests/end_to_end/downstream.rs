@@ -11,12 +11,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    chain::TestChain,
-    command,
-    devchain::Development,
-    money::token,
-    parts,
-    settings::CONFIRMATIONS,
+    chain::TestChain, command, devchain::Development, money::token, parts, settings::CONFIRMATIONS,
     stage::Stage,
 };
 

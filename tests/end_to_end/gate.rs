@@ -1,20 +1,17 @@
-//! A node that can be down: a port that is always this test's own, behind which connections reach the node or are closed.
-
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+//! A node that can be down: a port that is always this test's own, behind which connections reach the node or are closed,
+//! those that were open as well.
 
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinHandle,
 };
 
 /// The port before a node. Dropping it closes it.
 pub(crate) struct Gate {
     url: String,
-    is_open: Arc<AtomicBool>,
+    is_open: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
@@ -24,8 +21,8 @@ impl Gate {
         let target = node.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let is_open = Arc::new(AtomicBool::new(false));
-        let task = tokio::spawn(pass(listener, target, Arc::clone(&is_open)));
+        let (is_open, seen) = watch::channel(false);
+        let task = tokio::spawn(pass(listener, target, seen));
         Self { url, is_open, task }
     }
 
@@ -36,7 +33,12 @@ impl Gate {
 
     /// The node is up from now on.
     pub(crate) fn open(&self) {
-        self.is_open.store(true, Ordering::Relaxed);
+        self.is_open.send_replace(true);
+    }
+
+    /// The node is down from now on.
+    pub(crate) fn close(&self) {
+        self.is_open.send_replace(false);
     }
 }
 
@@ -46,16 +48,19 @@ impl Drop for Gate {
     }
 }
 
-async fn pass(listener: TcpListener, target: String, is_open: Arc<AtomicBool>) {
+async fn pass(listener: TcpListener, target: String, is_open: watch::Receiver<bool>) {
     while let Ok((mut client, _)) = listener.accept().await {
-        if !is_open.load(Ordering::Relaxed) {
+        if !*is_open.borrow() {
             continue;
         }
-        let target = target.clone();
+        let (target, mut is_open) = (target.clone(), is_open.clone());
         tokio::spawn(async move {
             let Ok(mut node) = TcpStream::connect(target).await else { return };
             // Either side may end the connection at any time.
-            let _ = copy_bidirectional(&mut client, &mut node).await;
+            tokio::select! {
+                _ = copy_bidirectional(&mut client, &mut node) => {}
+                _ = is_open.wait_for(|is_open| !is_open) => {}
+            }
         });
     }
 }

@@ -26,19 +26,35 @@ pub(crate) fn python() -> Option<PathBuf> {
     find("the tests' Python", "STREAMBOOK_PYTHON", ".venv/bin/python")
 }
 
+/// An example program of this package, which cargo builds beside the tests unless it is told to build one test alone.
+pub(crate) fn example(name: &str) -> Option<PathBuf> {
+    let test = std::env::current_exe().unwrap();
+    let path = test.ancestors().nth(2).unwrap().join("examples").join(name);
+    if path.is_file() {
+        return Some(path);
+    }
+    missing(&format!("the example {name}, got by cargo build --examples"), &path.display().to_string());
+    None
+}
+
 fn find(part: &str, variable: &str, installed: &str) -> Option<PathBuf> {
     let named = std::env::var_os(variable).map(PathBuf::from);
     let path = named.unwrap_or_else(|| repository().join(installed));
     if path.is_file() {
         return Some(path);
     }
+    missing(&format!("{part}, got by {REMEDY}"), &path.display().to_string());
+    None
+}
+
+/// Says that a part is missing, of which this was found; fails the test where all parts must be there.
+pub(crate) fn missing(part: &str, found: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test").to_owned();
-    let missing = format!("NOT RUN: {test}: {part} is missing ({}): {REMEDY}", path.display());
+    let missing = format!("NOT RUN: {test}: this part is missing: {part} ({found})");
     assert!(!must_be_complete(), "{missing}");
     // Not `eprintln!`: the harness would keep it to itself, since the test passes.
     std::io::stderr().write_all(format!("{missing}\n").as_bytes()).unwrap();
-    None
 }
 
 fn must_be_complete() -> bool {

@@ -12,6 +12,11 @@ impl Place {
     pub(crate) fn new() -> Self {
         let parent = env!("CARGO_TARGET_TMPDIR");
         std::fs::create_dir_all(parent).unwrap();
+        Self::below(Path::new(parent))
+    }
+
+    /// A new, empty one in this directory.
+    pub(crate) fn below(parent: &Path) -> Self {
         Self(Some(TempDir::with_prefix_in("e2e-", parent).unwrap()))
     }
 

@@ -88,8 +88,6 @@ async fn a_second_process_on_the_same_directory_is_refused_and_the_first_goes_on
         second.err
     );
     assert!(second.err.contains("process"), "it does not say why: {}", second.err);
-    let verify = command::ends(&mut streambook.command("verify"));
-    assert_eq!(verify.code, Some(2), "verify cannot look at what a process has open: {verify:#?}");
     streambook.until_ready().await;
     Shop::open(&streambook, "still open").await;
     streambook.stop_and_verify().await;
@@ -106,7 +104,7 @@ async fn a_node_that_is_down_is_named_in_readyz_and_all_goes_on_when_it_is_back(
         status == 503 && reason.contains(gate.url().trim_start_matches("http://"))
     };
     streambook.until_readiness("the node that is down is named", is_named).await;
-    let metrics = reqwest_text(&streambook, "/metrics").await;
+    let metrics = streambook.metrics().await;
     assert!(metrics.lines().any(|line| line.contains("node") && line.ends_with(" 0")), "{metrics}");
     // Everything else works meanwhile.
     let shop = Shop::open(&streambook, "patient shop").await;
@@ -127,11 +125,6 @@ async fn a_node_that_is_down_is_named_in_readyz_and_all_goes_on_when_it_is_back(
     };
     streambook.until("what was paid meanwhile is completed", probe).await;
     streambook.stop_and_verify().await;
-}
-
-async fn reqwest_text(streambook: &Streambook, path: &str) -> String {
-    let request = streambook.api().request(reqwest::Method::GET, path);
-    request.send().await.unwrap().text().await.unwrap()
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
     sync::Arc,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -36,7 +37,11 @@ pub(crate) struct Streambook {
 impl Streambook {
     /// Starts one for the first time, and waits until it says where it listens and what its admin key is.
     pub(crate) async fn start(settings: Settings) -> Self {
-        let place = Place::new();
+        Self::start_in(Place::new(), settings).await
+    }
+
+    /// The same in this directory.
+    pub(crate) async fn start_in(place: Place, settings: Settings) -> Self {
         fs::write(place.path().join("streambook.toml"), &settings.toml).unwrap();
         let address = Arc::new(Mutex::new(String::new()));
         let mut streambook =
@@ -80,7 +85,7 @@ impl Streambook {
     /// A command with this process's configuration and directory.
     pub(crate) fn command(&self, name: &str) -> Command {
         let mut command = command::streambook();
-        command.arg(name).arg("--config").arg(self.file("streambook.toml"));
+        command.args(name.split(' ')).arg("--config").arg(self.file("streambook.toml"));
         command.arg("--data").arg(self.data());
         command.envs(self.settings.environment.iter().map(|(name, value)| (name, value)));
         command
@@ -107,6 +112,15 @@ impl Streambook {
         child.wait().unwrap();
     }
 
+    /// Runs `verify` beside it, without keeping this thread from anything else.
+    pub(crate) async fn verify_beside(&self, arguments: &[&str]) -> command::Ended {
+        let mut command = self.command("verify");
+        command.args(arguments);
+        // It works on one thread, which rests, beside a process that is busy.
+        let within = Duration::from_secs(300);
+        tokio::task::spawn_blocking(move || command::ends_within(&mut command, within)).await.unwrap()
+    }
+
     /// Its data directory.
     pub(crate) fn data(&self) -> PathBuf {
         self.file("data")
@@ -131,15 +145,26 @@ impl Streambook {
     pub(crate) async fn until<T>(&self, what: &str, probe: impl AsyncFnMut() -> Result<T, String>) -> T {
         match waiting::until(probe).await {
             Ok(value) => value,
-            Err(seen) => panic!("{what}: {seen}\n{}", self.log_tail()),
+            Err(seen) => panic!("{what}: {seen}\n{}\n{}", self.process(), self.log_tail()),
         }
+    }
+
+    /// What the system says of its process, for a failure.
+    fn process(&self) -> String {
+        let Some(child) = &self.child else { return "it was not running".to_owned() };
+        let said = |name| fs::read_to_string(format!("/proc/{}/{name}", child.id())).unwrap_or_default();
+        // The last field of `stat` is how it ended, for one that has.
+        let status = said("status");
+        let state = status.lines().find(|line| line.starts_with("State:")).unwrap_or("State: gone");
+        format!("its process: {state}; exit: {}", said("stat").split_whitespace().last().unwrap_or_default())
     }
 
     /// Waits until `/readyz` is as asked.
     pub(crate) async fn until_readiness(&self, what: &str, is: impl Fn(u16, &Value) -> bool) -> Value {
         let api = self.api();
         let probe = async || {
-            let answer = api.send(api.request(reqwest::Method::GET, "/readyz")).await;
+            let answer = api.try_send(api.request(reqwest::Method::GET, "/readyz")).await;
+            let answer = answer.map_err(|error| format!("no answer: {error:?}"))?;
             if is(answer.status, &answer.body) { Ok(answer.body) } else { Err(answer.body.to_string()) }
         };
         self.until(what, probe).await
@@ -148,6 +173,26 @@ impl Streambook {
     /// Waits until everything works.
     pub(crate) async fn until_ready(&self) {
         self.until_readiness("everything works", |status, _| status == 200).await;
+    }
+
+    /// Its metrics, as text.
+    pub(crate) async fn metrics(&self) -> String {
+        let request = self.api().request(reqwest::Method::GET, "/metrics");
+        request.send().await.unwrap().text().await.unwrap()
+    }
+
+    /// The sum of a metric over its labels; none where it is not there.
+    pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
+        let metrics = self.metrics().await;
+        let of_this = |line: &&str| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{') || rest.starts_with(' '))
+        };
+        let values: Vec<f64> = metrics
+            .lines()
+            .filter(of_this)
+            .map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
+            .collect();
+        (!values.is_empty()).then(|| values.iter().sum())
     }
 
     /// The end of its log.

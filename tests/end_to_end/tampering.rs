@@ -5,11 +5,16 @@ use std::path::Path;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::{
-    chain::TestChain, command, devchain::Development, money::token, settings::CONFIRMATIONS, stage::Stage,
+    chain::TestChain,
+    command::{self, Ended},
+    devchain::Development,
+    money::token,
+    settings::CONFIRMATIONS,
+    stage::Stage,
 };
 
 /// Runs statements in a database as anyone with the file could.
-async fn change(database: &Path, statements: &[String]) {
+pub(crate) async fn change(database: &Path, statements: &[String]) {
     let options = SqliteConnectOptions::new().filename(database);
     let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
     for statement in statements {
@@ -33,7 +38,7 @@ async fn verify_names_the_row_whose_amount_was_changed_by_hand() {
     let set =
         |amount| format!("UPDATE payments SET amount_received = '{amount}' WHERE id = '{}'", payment.id);
     change(&database, &[set("12500001")]).await;
-    differs(&data, &[&payment.id, "12500001", "12500000"]);
+    differs(&verified(&data), &[&payment.id, "12500001", "12500000"]);
     change(&database, &[set("12500000")]).await;
     command::verify_ok(&data);
 
@@ -42,12 +47,15 @@ async fn verify_names_the_row_whose_amount_was_changed_by_hand() {
         ["DROP TRIGGER IF EXISTS ledger_entries_no_update".to_owned(), tampered]
     };
     change(&database, &entry("-12437500", "-12437501")).await;
-    differs(&data, &["ledger_entries", "-12437501", "-12437500"]);
+    differs(&verified(&data), &["ledger_entries", "-12437501", "-12437500"]);
 }
 
-/// Verification ends with 1 and says all of this.
-fn differs(data: &Path, said: &[&str]) {
-    let ended = command::run_on(data, &["verify"]);
+fn verified(data: &Path) -> Ended {
+    command::run_on(data, &["verify"])
+}
+
+/// Verification has ended with 1 and says all of this.
+pub(crate) fn differs(ended: &Ended, said: &[&str]) {
     assert_eq!(ended.code, Some(1), "{ended:#?}");
     assert!(ended.out.lines().last().unwrap().starts_with("verify: DIFFERENT"), "{}", ended.out);
     for part in said {

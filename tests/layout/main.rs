@@ -8,10 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use streambook_processors::invariants::Invariant;
 use toml::Table;
 
 /// Which crates of ours each crate may depend on (design, "Layout").
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("model", &[]),
     ("log", &["model"]),
     ("runtime", &["log", "model"]),
@@ -22,6 +23,10 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("cli", &["api", "connectors", "devchain", "log", "model", "processors", "runtime", "sinks"]),
     ("tests/devchain", &[]),
     ("tests/simulation", &["connectors", "devchain", "log", "model", "processors", "runtime"]),
+    (
+        "tests/fuzz",
+        &["api", "connectors", "devchain", "log", "model", "processors", "runtime", "simulation", "sinks"],
+    ),
 ];
 
 /// What processors and the vocabulary must not be able to reach.
@@ -135,6 +140,43 @@ fn no_float_occurs_where_money_is_computed() {
                 .iter()
                 .any(|word| code.split(|c: char| !c.is_alphanumeric()).any(|w| w == *word));
             assert!(!float, "{}:{}: {line}", file.display(), number + 1);
+        }
+    }
+}
+
+/// The table in `docs/testing.md` says who checks which invariant; where it says yes, the code does.
+#[test]
+fn every_invariant_is_checked_where_the_table_says() {
+    let sources = |folders: &[&str]| {
+        let mut files = Vec::new();
+        folders.iter().for_each(|folder| collect(&root().join(folder), &mut files));
+        files.iter().map(|file| fs::read_to_string(file).unwrap()).collect::<String>()
+    };
+    // The audits call the predicates for whoever uses the audit.
+    let audits: String = ["audit", "steps"]
+        .map(|file| fs::read_to_string(root().join(format!("processors/src/invariants/{file}.rs"))).unwrap())
+        .concat();
+    let places =
+        [sources(&["tests/simulation/src"]), sources(&["cli/src/verify"]), sources(&["processors/src/book"])];
+    assert!(places[..2].iter().all(|source| source.contains("BookAudit")), "who checks without the audit?");
+    let table = fs::read_to_string(root().join("docs/testing.md")).unwrap();
+    for invariant in Invariant::ALL {
+        let row = table.lines().find(|line| line.starts_with(&format!("| `{invariant}` |")));
+        let row = row.unwrap_or_else(|| panic!("{invariant} is not in docs/testing.md"));
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        for (cell, (source, is_run_time)) in cells[2..5].iter().zip(places.iter().zip([false, false, true])) {
+            if cell.strip_prefix("no: ").is_some_and(|reason| reason.len() > 10) {
+                continue;
+            }
+            assert_eq!(*cell, "yes", "{invariant}: say yes, or no and why");
+            let (variant, function) = (format!("Invariant::{invariant:?}"), format!("{invariant}("));
+            let is_checked = match is_run_time {
+                true => source.contains(&variant),
+                false => {
+                    source.contains(&variant) || [source, &audits].iter().any(|it| it.contains(&function))
+                }
+            };
+            assert!(is_checked, "{invariant} is not checked where the table says so: {row}");
         }
     }
 }

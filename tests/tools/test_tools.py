@@ -5,8 +5,11 @@ Run by `make test`, or by hand: `. tests/setup/env && "$STREAMBOOK_PYTHON" -m un
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -17,6 +20,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 from standardwebhooks.webhooks import Webhook
 
 import anvil_token
@@ -203,6 +207,121 @@ class AnvilToken(unittest.TestCase):
         kept = send("payAfterLostCall", token, HOLDER, 13, token, HOLDER, 17)
         self.assertEqual((kept["status"], [int(log["data"], 16) for log in kept["logs"]]), ("0x1", [17]))
         self.assertEqual(self.token("balance", token, HOLDER)["balance"], str(5 + 7 + 17))
+
+
+class ClickHouse(unittest.TestCase):
+    """The engine is real, what it confirmed outlives a kill, and it fails where it was told to."""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.data = str(Path(folder.name) / "data")
+        self.start("0")
+        self.addCleanup(lambda: self.process.communicate())
+
+    def start(self, port: str, *arguments: str) -> None:
+        """Starts the engine on the test's data; its input is closed by `communicate`, which ends it."""
+        command = [sys.executable, str(TOOLS / "clickhouse.py"), "--data", self.data, "--port", port, "--with-parent"]
+        command += arguments
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        ready = json.loads(self.process.stdout.readline())
+        self.url, self.version = ready["url"], ready["version"]
+
+    def ask(self, statement: bytes, parameters: str = "", **headers: str) -> tuple[int, str]:
+        """Status and text of one statement, or of a body after the statement in the parameters."""
+        request = urllib.request.Request(f"{self.url}/?{parameters}", data=statement, headers=headers, method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refusal:
+            return refusal.code, f"{refusal.headers['X-ClickHouse-Exception-Code']}: {refusal.read().decode()}"
+
+    def made(self) -> None:
+        table = b"CREATE TABLE t (a String, n UInt8) ENGINE = MergeTree ORDER BY a"
+        self.assertEqual(self.ask(table + b" SETTINGS non_replicated_deduplication_window = 100"), (200, ""))
+
+    def insert(self, body: bytes, token: str) -> tuple[int, str]:
+        query = "query=INSERT+INTO+t(a,n)+FORMAT+RowBinary"
+        return self.ask(body, f"{query}&insert_deduplication_token={token}&wait_end_of_query=1")
+
+    def test_it_is_clickhouse_26_9(self) -> None:
+        self.assertTrue(self.version.startswith("26.9."), self.version)
+        self.assertEqual(self.ask(b"SELECT 1 + 1"), (200, "2\n"))
+
+    def test_bodies_are_binary_and_a_token_inserts_once(self) -> None:
+        self.made()
+        # Bytes that would end the data of a text, or that a text has not.
+        row = b"\x05;\n\x00\xff \x07"
+        self.assertEqual([self.insert(row, "one"), self.insert(row, "one"), self.insert(row, "two")], [(200, "")] * 3)
+        self.assertEqual(self.ask(b"SELECT hex(a), n, count() FROM t GROUP BY ALL"), (200, "3B0A00FF20\t7\t2\n"))
+        self.assertEqual(self.ask(b"SELECT getSetting('insert_deduplication_token')"), (200, "\n"))
+
+    def test_parameters_databases_and_formats(self) -> None:
+        self.assertEqual(self.ask(b"CREATE DATABASE other"), (200, ""))
+        self.assertEqual(self.ask(b"SELECT currentDatabase()", "database=other"), (200, "other\n"))
+        self.assertEqual(self.ask(b"SELECT {x:UInt8} AS x FORMAT JSONEachRow", "param_x=7"), (200, '{"x":7}\n'))
+        self.assertEqual(self.ask(b"SELECT 7::UInt8", "default_format=RowBinary"), (200, "\x07"))
+
+    def test_errors_have_a_status_and_a_code(self) -> None:
+        for statement, status, code in [("SELECT nope", 400, "47: "), ("SELECT * FROM nope", 404, "60: ")]:
+            got = self.ask(statement.encode())
+            self.assertEqual((got[0], got[1][:4]), (status, code))
+        status, text = self.ask(b"SELECT 1", "no_such_setting=1")
+        self.assertEqual((status, text[:5]), (400, "115: "))
+        self.made()
+        self.assertIn("CANNOT_READ_ALL_DATA", self.insert(b"\x05ab", "half")[1])
+        self.assertEqual(self.ask(b"SELECT count() FROM t"), (200, "0\n"))
+
+    def test_compressed_blocks_are_read_and_half_a_block_is_refused(self) -> None:
+        self.made()
+        data = b"\x03abc\x01" * 100
+        packed = pyarrow.Codec("lz4_raw").compress(data, asbytes=True)
+        block = bytes(16) + struct.pack("<BII", 0x82, len(packed) + 9, len(data)) + packed
+        query = "query=INSERT+INTO+t(a,n)+FORMAT+RowBinary&decompress=1"
+        self.assertEqual(self.ask(block, query), (200, ""))
+        self.assertEqual(self.ask(block[:-1], query)[1][:5], "271: ")
+        self.assertEqual(self.ask(b"SELECT count(), sum(n) FROM t"), (200, "100\t100\n"))
+
+    def test_what_was_confirmed_outlives_a_kill(self) -> None:
+        self.made()
+        self.insert(b"\x01a\x01", "one")
+        self.process.kill()
+        self.process.communicate()
+        self.start(self.url.rsplit(":", 1)[1])
+        self.insert(b"\x01a\x01", "one")
+        self.assertEqual(self.ask(b"SELECT count() FROM t"), (200, "1\n"))
+
+    def test_it_fails_once_and_where_it_was_told_to(self) -> None:
+        self.made()
+        fault = {"match": "INSERT INTO t", "skip": 1, "what": "error", "code": 252}
+        self.assertEqual(self.put(fault), 200)
+        statuses = [self.insert(b"\x01a\x01", f"{number}")[0] for number in range(3)]
+        self.assertEqual(statuses, [200, 500, 200])
+        self.put({"match": "INSERT", "what": "lie"})
+        self.assertEqual(self.insert(b"\x01a\x01", "lie"), (200, ""))
+        self.put({"match": "INSERT", "what": "drop-after"})
+        with self.assertRaises(http.client.RemoteDisconnected):
+            self.insert(b"\x01b\x01", "dropped")
+        self.assertEqual(self.ask(b"SELECT groupArray(a) FROM (SELECT a FROM t ORDER BY a)"), (200, "['a','a','b']\n"))
+        with self.assertRaises(urllib.error.HTTPError) as refusal:
+            self.put({"match": "SELECT", "what": "nonsense"})
+        self.assertEqual(refusal.exception.code, 400)
+        self.put({"match": "SELECT", "what": "kill-before"})
+        with self.assertRaises(http.client.RemoteDisconnected):
+            self.ask(b"SELECT 1")
+        self.assertEqual(self.process.wait(timeout=10), -signal.SIGKILL)
+
+    def put(self, fault: dict[str, Any]) -> int:
+        ask = urllib.request.Request(f"{self.url}/fault", data=json.dumps(fault).encode(), method="PUT")
+        with urllib.request.urlopen(ask, timeout=30) as answer:
+            return answer.status
+
+    def test_a_wrong_password_is_refused(self) -> None:
+        self.process.communicate()
+        self.start("0", "--password", "right")
+        self.assertEqual(self.ask(b"SELECT 1")[0], 403)
+        self.assertEqual(self.ask(b"SELECT 1", **{"X-ClickHouse-Key": "right"}), (200, "1\n"))
 
 
 if __name__ == "__main__":

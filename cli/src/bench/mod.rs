@@ -6,9 +6,11 @@ mod directory;
 mod figures;
 mod usage;
 
+pub(crate) mod clickhouse;
 pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod pipeline;
+pub(crate) mod sql;
 
 pub(crate) use self::{directory::Directory, figures::Latency};
 

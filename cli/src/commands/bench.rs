@@ -1,17 +1,23 @@
-//! `streambook bench log / pipeline / http`: reproducible measurements. Results go to standard output, what is being done
+//! `streambook bench log / pipeline / http / sql / clickhouse`: reproducible measurements. Results go to standard output, what is being done
 //! to standard error.
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use streambook_sinks::{
+    clickhouse::{ClickHouseConfig, Compression},
+    sql::SqlUrl,
+};
 
 use crate::{
     bench::{
         Directory, Latency,
+        clickhouse::{ClickHouseBench, ClickHouseReport},
         http::{HttpBench, HttpReport},
         log::{LogBench, LogReport, Speed},
         pipeline::{ChainPace, Level, Measured, PipelineBench, PipelineReport, SqlChoice},
+        sql::{Pace, SqlBench, SqlReport},
     },
     config::{LogFormat, LoggingConfig},
     output,
@@ -27,6 +33,10 @@ pub(crate) enum Bench {
     Pipeline(Pipeline),
     /// POST /v1/payments at a steady rate.
     Http(Http),
+    /// The SQL sink against the database's own bulk writes of the same rows.
+    Sql(Sql),
+    /// The ClickHouse sink against native inserts of the same rows.
+    Clickhouse(Clickhouse),
 }
 
 /// What every benchmark takes.
@@ -84,8 +94,8 @@ pub(crate) struct Pipeline {
     /// How long latency is measured; 0 leaves it out.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     latency_seconds: u64,
-    /// Where results go.
-    #[arg(long, value_enum, default_value = "sqlite")]
+    /// Where results go: `sqlite`, `none`, or the address of an empty PostgreSQL database.
+    #[arg(long, default_value = "sqlite")]
     sql: SqlChoice,
     /// Payments under way at most.
     #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -118,6 +128,54 @@ pub(crate) struct Http {
     seconds: u64,
 }
 
+/// Arguments of `bench sql`.
+#[derive(Args)]
+#[command(after_help = "Example:\n  streambook bench sql --url postgres://streambook@127.0.0.1/streambook")]
+pub(crate) struct Sql {
+    #[command(flatten)]
+    common: Common,
+    /// Payments, of eleven rows each.
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    payments: u64,
+    /// Records of one write.
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    batch: u32,
+    /// A PostgreSQL server's database; the benchmark makes one of its own beside it, and drops it. SQLite if not given.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+/// Arguments of `bench clickhouse`.
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  streambook bench clickhouse --url http://127.0.0.1:8123 --payments 100000"
+)]
+pub(crate) struct Clickhouse {
+    #[command(flatten)]
+    common: Common,
+    /// The server's HTTP address; a database of the benchmark's own is made there and dropped.
+    #[arg(long, value_name = "URL")]
+    url: String,
+    /// The user.
+    #[arg(long, default_value = "default")]
+    user: String,
+    /// The user's password.
+    #[arg(
+        long,
+        env = "CLICKHOUSE_PASSWORD",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true
+    )]
+    password: String,
+    /// Payments.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    payments: u64,
+    /// Records of a batch.
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=500_000))]
+    batch: u32,
+}
+
 impl Bench {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         install_logging(&LoggingConfig { format: LogFormat::Text, level: "error".into() })?;
@@ -125,6 +183,8 @@ impl Bench {
             Self::Log(command) => command.run().await?,
             Self::Pipeline(command) => command.run().await?,
             Self::Http(command) => command.run().await?,
+            Self::Sql(command) => command.run().await?,
+            Self::Clickhouse(command) => command.run().await?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -186,6 +246,72 @@ impl Http {
         let report = bench.run(&directory, install_metrics()?, |what| output::note(what)).await?;
         self.common.print(&report, http_table)
     }
+}
+
+impl Clickhouse {
+    async fn run(self) -> anyhow::Result<()> {
+        let directory = Directory::below(self.common.data.as_ref())?;
+        let config = ClickHouseConfig {
+            url: self.url,
+            user: self.user,
+            password: self.password,
+            compression: Compression::None,
+            ..ClickHouseConfig::default()
+        };
+        let batch = usize::try_from(self.batch)?;
+        let bench = ClickHouseBench { payments: self.payments, batch, config };
+        let report = Box::pin(bench.run(&directory, |what| output::note(what))).await?;
+        self.common.print(&report, clickhouse_table)
+    }
+}
+
+fn clickhouse_table(report: &ClickHouseReport) {
+    let row = |what: &str, pace: &Pace| {
+        vec![what.to_owned(), pace.rows_per_second.to_string(), pace.seconds.to_string()]
+    };
+    let rows = [row("sink", &report.sink), row("native INSERT", &report.native)];
+    output::table(&["what", "rows/s", "seconds"], rows);
+    output::line(format!("sink by native INSERT  {} (the goal is 0.7)", report.ratio));
+    output::line(format!(
+        "ClickHouse {}: {} payments, {} records in {} batches, {} rows of {} bytes on disk; {} payments/s, {} µs of CPU each",
+        report.version,
+        report.payments,
+        report.records,
+        report.batches,
+        report.rows,
+        report.disk_bytes_each_row,
+        report.payments_per_second,
+        report.cpu_micros_each
+    ));
+}
+
+impl Sql {
+    async fn run(self) -> anyhow::Result<()> {
+        let directory = Directory::below(self.common.data.as_ref())?;
+        let (payments, batch) = (self.payments, usize::try_from(self.batch)?);
+        let bench = SqlBench { payments, batch, url: self.url.map(SqlUrl::from) };
+        let report = Box::pin(bench.run(&directory, |what| output::note(what))).await?;
+        self.common.print(&report, sql_table)
+    }
+}
+
+fn sql_table(report: &SqlReport) {
+    let row = |name: &str, pace: &Pace| {
+        vec![name.to_owned(), pace.rows_per_second.to_string(), pace.seconds.to_string()]
+    };
+    let plain = if report.database == "SQLite" { "INSERT … SELECT" } else { "COPY" };
+    output::table(&["", "rows/s", "seconds"], [row("the sink", &report.sink), row(plain, &report.plain)]);
+    output::line(format!(
+        "{}: {} rows of {} payments from {} records; {} payments/s, {} µs of processor time each; sink by {plain} {} (the goal \
+         is 0.5)",
+        report.database,
+        report.rows,
+        report.payments,
+        report.records,
+        report.payments_per_second,
+        report.cpu_micros_each,
+        report.ratio
+    ));
 }
 
 fn log_table(report: &LogReport) {

@@ -24,6 +24,9 @@ pub(crate) struct Demo {
     /// The address the API listens on; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
+    /// Also write to this ClickHouse, for example http://127.0.0.1:8123, into the new database `streambook_demo`.
+    #[arg(long, value_name = "URL")]
+    clickhouse: Option<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -33,7 +36,7 @@ impl Demo {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let until = if self.exit { Until::Tried } else { Until::Stopped };
         let form = if self.json { Form::Json } else { Form::Text };
-        let Self { payments, data, listen, .. } = self;
-        demo::run(Options { payments, until, data, listen, form }).await
+        let Self { payments, data, listen, clickhouse, .. } = self;
+        demo::run(Options { payments, until, data, listen, clickhouse, form }).await
     }
 }

@@ -4,6 +4,7 @@ mod admin;
 mod bench;
 mod config;
 mod demo;
+mod replay;
 mod schemas;
 mod topics;
 mod up;
@@ -19,12 +20,15 @@ use crate::config::{Config, load};
 /// What to do.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Run everything in one process, on the embedded log and SQLite.
+    /// Run everything in one process, on the embedded log, with SQLite or PostgreSQL.
     Up(up::Up),
     /// Show money flowing on a local chain, and prove the books.
     Demo(demo::Demo),
     /// Prove that the books are right: replay every inbox, compare every output and the SQL sink.
     Verify(verify::Verify),
+    /// Rebuild a sink from the log.
+    #[command(subcommand)]
+    Replay(replay::Replay),
     /// Look into the log.
     #[command(subcommand)]
     Topics(topics::Topics),
@@ -55,6 +59,7 @@ impl Command {
             Self::Up(command) => command.run().await,
             Self::Demo(command) => command.run().await,
             Self::Verify(command) => command.run().await,
+            Self::Replay(command) => command.run().await,
             Self::Topics(command) => command.run().await,
             Self::Keys(command) => command.run().await,
             Self::Merchants(command) => command.run().await,

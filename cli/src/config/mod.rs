@@ -13,7 +13,7 @@ use streambook_model::{
     asset::{AssetId, currency_scale},
     bytes::Address,
 };
-use streambook_sinks::{sql::SqlConfig, webhooks::WebhooksConfig};
+use streambook_sinks::{clickhouse::ClickHouseConfig, sql::SqlConfig, webhooks::WebhooksConfig};
 
 pub(crate) use self::{default::DEFAULT_CONFIG, load::load};
 
@@ -24,6 +24,7 @@ pub(crate) struct Config {
     pub(crate) data: DataConfig,
     pub(crate) api: ApiConfig,
     pub(crate) sql: SqlConfig,
+    pub(crate) clickhouse: ClickHouseConfig,
     pub(crate) webhooks: WebhooksConfig,
     pub(crate) stripe: StripeConfig,
     pub(crate) wallet: WalletConfig,
@@ -133,6 +134,7 @@ impl Config {
         let mut problems: Vec<String> = Vec::new();
         problems.extend(self.api.validate().err().map(|error| error.to_string()));
         problems.extend(self.sql.validate().err().map(|error| error.to_string()));
+        problems.extend(self.clickhouse.validate().err().map(|error| error.to_string()));
         problems.extend(self.webhooks.problems().into_iter().map(|problem| format!("[webhooks] {problem}")));
         for chain in &self.chain {
             problems.extend(chain.check().err().into_iter().flatten().map(|error| error.to_string()));

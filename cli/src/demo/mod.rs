@@ -7,6 +7,7 @@
 mod audit;
 mod books;
 mod chain;
+mod clickhouse;
 mod merchant;
 mod miner;
 mod place;
@@ -78,6 +79,8 @@ pub(crate) struct Options {
     /// The data directory, kept; without one a temporary directory is used and removed.
     pub(crate) data: Option<PathBuf>,
     pub(crate) listen: SocketAddr,
+    /// A ClickHouse server to write to as well.
+    pub(crate) clickhouse: Option<String>,
     pub(crate) form: Form,
 }
 
@@ -138,6 +141,7 @@ impl Stage {
         self.reader.say("\nstopping");
         system.shutdown().await;
         miner.end().await?;
+        clickhouse::catch_up(&log, &config.clickhouse).await?;
         match (played?, self.options.until) {
             (Played::Through(ended), _) => self.prove(&config, log, &ended).await,
             (Played::Stopped, Until::Stopped) => Ok(ExitCode::SUCCESS),
@@ -163,6 +167,10 @@ impl Stage {
             chain: vec![serde_json::from_value(chain).context("the demo's chain")?],
             ..Config::default()
         };
+        if let Some(url) = &self.options.clickhouse {
+            config.clickhouse.url.clone_from(url);
+            config.clickhouse.database = "streambook_demo".into();
+        }
         config.api.listen = self.options.listen;
         config.api.exempt_loopback = true;
         let requests = NonZeroU32::MIN.saturating_add(REQUESTS);
@@ -245,7 +253,7 @@ impl Stage {
         let (round, audit) = ended;
         self.print_problems(round, audit);
         self.reader.chapter("Verifying: every inbox is replayed and compared");
-        let sql = Layout::of(config).sql.path()?;
+        let sql = Layout::of(config).sql;
         let report =
             Box::pin(verify::verify(log, &system::processors(), Some(&sql), &mut present::Bar::new()))
                 .await?;

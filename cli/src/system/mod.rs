@@ -29,6 +29,7 @@ use streambook_runtime::{
     threads::TaskThreads,
 };
 use streambook_sinks::{
+    clickhouse::{ClickHouseConfig, ClickHouseSink},
     sql::{SqlConfig, SqlReads, SqlSink},
     webhooks::{Courier, DeliveryQueue, WebhooksSink},
 };
@@ -40,7 +41,7 @@ pub(crate) use self::{
     processors::all as processors,
     telemetry::{install_logging, install_metrics},
 };
-use crate::config::Config;
+use crate::{config::Config, verify::live};
 
 /// How long parts may take to end when they are asked to.
 const LAST_WAIT: Duration = Duration::from_secs(20);
@@ -130,10 +131,15 @@ impl System {
         bootstrap::registry_took_all(&log, &system.health).await?;
         system.start_api(config, &key, &sql, listener, metrics).await?;
         system.start_sql(&layout.sql, sql);
+        system.start_clickhouse(&config.clickhouse)?;
         system.start_webhooks(config, key)?;
+        let data = config.data.dir.clone();
+        let verifier = live::Server::bind(data, Arc::clone(&log), processors(), layout.sql.clone())?;
+        let trimming = verifier.trimming();
+        system.parts.spawn(verifier.run(system.stop.clone()));
         chains::start(&mut system, config).await?;
         let (log, stop) = (Arc::clone(&system.log), system.stop.clone());
-        system.parts.spawn(upkeep::run(log, system.health.clone(), stop));
+        system.parts.spawn(upkeep::run(log, trimming, system.health.clone(), stop));
         Ok(system)
     }
 
@@ -196,6 +202,20 @@ impl System {
         let limit = ReadLimit { records, ..ReadLimit::default() };
         let runner = SinkRunner::new(self.shared_log(), sink, limit, Self::clock(), self.health.clone());
         self.parts.spawn(runner.run(self.stop.clone()));
+    }
+
+    /// A server that is down is waited for, and everything else goes on.
+    fn start_clickhouse(&mut self, config: &ClickHouseConfig) -> anyhow::Result<()> {
+        if !config.is_on() {
+            return Ok(());
+        }
+        let sink = ClickHouseSink::new(config, self.shared_log(), Self::clock()).context("[clickhouse]")?;
+        let records = usize::try_from(config.batch_records).unwrap_or(usize::MAX);
+        let bytes = usize::try_from(config.batch_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20);
+        let limit = ReadLimit { records, bytes };
+        let runner = SinkRunner::new(self.shared_log(), sink, limit, Self::clock(), self.health.clone());
+        self.parts.spawn(runner.run(self.stop.clone()));
+        Ok(())
     }
 
     fn start_webhooks(&mut self, config: &Config, key: SecretKey) -> anyhow::Result<()> {

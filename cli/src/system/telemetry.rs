@@ -15,7 +15,12 @@ pub(crate) fn install_logging(config: &LoggingConfig) -> anyhow::Result<()> {
     // The store's own notes are of no use to an operator unless asked for; what is asked for comes last and wins.
     let filter = EnvFilter::try_new(format!("fjall=warn,lsm_tree=warn,{}", config.level))
         .with_context(|| format!("[logging] level: `{}` is not a level or filter", config.level))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Where standard error cannot be written, because it is a file on a full disk for example, there is nowhere to say so:
+    // trying would panic in whatever part has something to log, and take that down.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .log_internal_errors(false)
+        .with_writer(std::io::stderr);
     match config.format {
         LogFormat::Json => {
             builder.json().flatten_event(true).with_current_span(true).with_span_list(false).init();

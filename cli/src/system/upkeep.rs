@@ -8,6 +8,7 @@ use streambook_runtime::{
     health::{Condition, Health},
     step::chain_of,
 };
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// How often the log is looked at.
@@ -16,14 +17,21 @@ const LOOK: Duration = Duration::from_secs(1);
 const RETENTION_EVERY: u32 = 60;
 
 /// Runs until it is told to stop.
-pub(super) async fn run(log: Arc<EmbeddedLog>, health: Health, stop: CancellationToken) {
+pub(super) async fn run(
+    log: Arc<EmbeddedLog>,
+    trimming: Arc<Mutex<()>>,
+    health: Health,
+    stop: CancellationToken,
+) {
     for look in 1_u32.. {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(LOOK) => {}
         }
-        let checked =
-            log.check().and_then(|()| if look % RETENTION_EVERY == 0 { retain(&log) } else { Ok(()) });
+        // What is being verified is trimmed afterwards.
+        let may_trim = (look % RETENTION_EVERY == 0).then(|| trimming.try_lock().ok()).flatten();
+        let checked = log.check().and_then(|()| if may_trim.is_some() { retain(&log) } else { Ok(()) });
+        drop(may_trim);
         let condition = match checked {
             Ok(()) => Condition::Running,
             Err(error) => Condition::Stopped { reason: chain_of(&error) },

@@ -1,12 +1,8 @@
-//! What a replayed book says: its transactions are checked against the ledger's invariants, and they and its payments'
-//! events against SQL.
-//!
-//! Invariants beyond those of `LedgerAudit`: each posting names the money event it books; a money event is booked once by
-//! each template of a book; a reversal takes back exactly what a transaction of the log did.
+//! What a replayed book says and does: every step is checked against the invariants of `streambook_processors::invariants`,
+//! and its transactions and its payments' events against SQL.
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use streambook_log::{ReadLimit, Visibility};
 use streambook_model::{
     codec,
@@ -15,15 +11,15 @@ use streambook_model::{
     records::{ledger::LedgerTransaction, payment::PaymentEvent},
     topics,
 };
-use streambook_processors::book::ledger::{
-    Book,
-    invariants::{self, LedgerAudit, Violation},
+use streambook_processors::{
+    book::ledger::Book,
+    invariants::{BookAudit, Found, Memory, Violation, reversed_at_most_original},
 };
-use streambook_runtime::step::{Output, chain_of};
+use streambook_runtime::step::{Output, Taken as How, chain_of};
 
 use super::{
-    replay::{Job, Shared},
-    report::{Difference, Halt},
+    replay::{Job, Shared, Taken},
+    report::{Difference, Halt, VerifyFailure},
     scratch::Index,
     sql::BookRows,
 };
@@ -43,12 +39,24 @@ pub(crate) struct BooksFound {
 /// The books of one task.
 pub(crate) struct Books<'a> {
     shared: &'a Shared,
-    audit: LedgerAudit,
+    inbox: TopicPartition,
+    /// It remembers on disk, beside each transaction's offset by its id.
+    audit: BookAudit<Index>,
     seen: BTreeSet<Book>,
-    /// Each transaction's offset by its id, and each booking's by its money event.
-    index: Index,
     rows: Option<BookRows<'a>>,
     found: BooksFound,
+}
+
+impl Memory for Index {
+    type Failed = VerifyFailure;
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, VerifyFailure> {
+        Ok(Self::get(self, key)?.map(Vec::from))
+    }
+
+    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), VerifyFailure> {
+        Self::put(self, key, value)
+    }
 }
 
 impl<'a> Books<'a> {
@@ -57,36 +65,74 @@ impl<'a> Books<'a> {
         // Only the books' tasks have rows; whatever another task said of them would be a difference of the log.
         let sql = shared.sql.as_ref().filter(|_| job.processor.inbox().name == topics::BOOK_INBOX.name);
         let rows = sql.map(|sql| BookRows::new(sql, shared, job.partition)).transpose()?;
-        let index = shared.scratch.index("books")?;
-        let (audit, seen, found) = (LedgerAudit::default(), BTreeSet::new(), BooksFound::default());
-        Ok(Self { shared, audit, seen, index, rows, found })
+        let audit = BookAudit::new(shared.scratch.index("books")?);
+        let inbox = TopicPartition::new(job.processor.inbox().topic(), job.partition);
+        Ok(Self { shared, inbox, audit, seen: BTreeSet::new(), rows, found: BooksFound::default() })
     }
 
-    /// Takes an output, the `seq`th record of its destination. Others than books' records are let through.
-    pub(crate) fn take(&mut self, output: &Output, seq: u64) -> Result<(), Halt> {
-        let topic = output.to.topic.as_str();
-        if topic != topics::LEDGER_TRANSACTIONS.name && topic != topics::PAYMENTS_EVENTS.name {
-            return Ok(());
+    /// Takes a step; each of its outputs has this number among those of its destination.
+    pub(crate) fn take(&mut self, taken: &Taken<'_>, numbers: &[u64]) -> Result<(), Halt> {
+        // A record that was taken before leads to nothing, and one that cannot be read is a dead letter.
+        let record = match codec::decode(&taken.record.value) {
+            Ok(record) if taken.step.taken != How::Repeat && self.is_books() => Some(record),
+            _ => None,
+        };
+        let mut posted = 0;
+        for (output, number) in taken.step.outputs.iter().zip(numbers) {
+            // Each of the books' public partitions has one writer (checked with the records), so the number says the offset.
+            let offset = Offset(number.saturating_sub(1));
+            posted += usize::from(self.output((taken, record.as_ref()), output, offset)?);
         }
-        // Each of these partitions has one writer (checked with the records), so the number says the offset.
-        let offset = Offset(seq - 1);
-        match codec::decode(&output.record.value) {
-            Ok(Message::LedgerTransaction(transaction)) => self.transaction(&output.to, offset, transaction),
-            Ok(Message::PaymentEvent(event)) => self.event(offset, &event),
-            Ok(other) => {
+        let Some(record) = record else { return Ok(()) };
+        let is_dead_letter = taken.step.taken == How::DeadLettered;
+        let checked = self.audit.step(&record, posted, is_dead_letter, taken.changed.as_deref());
+        checked.map_err(|found| halt(found, &self.inbox, taken.record.offset))
+    }
+
+    fn is_books(&self) -> bool {
+        self.inbox.topic.as_str() == topics::BOOK_INBOX.name
+    }
+
+    /// Takes an output; says whether it is a transaction. Others than books' records are let through.
+    fn output(
+        &mut self,
+        (taken, record): (&Taken<'_>, Option<&Message>),
+        output: &Output,
+        offset: Offset,
+    ) -> Result<bool, Halt> {
+        let topic = output.to.topic.as_str();
+        let is_public = topic == topics::LEDGER_TRANSACTIONS.name || topic == topics::PAYMENTS_EVENTS.name;
+        let is_answer = topic == topics::API_REPLIES.name && record.is_some();
+        if !is_public && !is_answer {
+            return Ok(false);
+        }
+        match (codec::decode(&output.record.value), record) {
+            (Ok(Message::LedgerTransaction(transaction)), _) if is_public => {
+                self.transaction(&output.to, offset, transaction)?;
+                Ok(true)
+            }
+            (Ok(Message::PaymentEvent(event)), _) if is_public => {
+                self.event(&output.to, offset, &event).map(|()| false)
+            }
+            (Ok(Message::CommandReply(reply)), Some(record)) if is_answer => {
+                let checked = self.audit.reply((record, &reply), taken.changed.as_deref());
+                checked.map_err(|found| halt(found, &self.inbox, taken.record.offset)).map(|()| false)
+            }
+            (Ok(other), _) => {
                 let what = "a record is in a topic it does not belong to";
-                Err(Difference::new(what, "a transaction or an event", other.name())
+                Err(Difference::new(what, "a transaction, an event or an answer", other.name())
                     .at(&output.to, offset)
                     .into())
             }
-            Err(error) => {
+            (Err(error), _) => {
                 let what = "an output cannot be decoded";
                 Err(Difference::new(what, "a known schema", chain_of(&error)).at(&output.to, offset).into())
             }
         }
     }
 
-    fn event(&mut self, offset: Offset, event: &PaymentEvent) -> Result<(), Halt> {
+    fn event(&mut self, at: &TopicPartition, offset: Offset, event: &PaymentEvent) -> Result<(), Halt> {
+        self.audit.event(event).map_err(|violation| broken(&violation).at(at, offset))?;
         self.found.payments += u64::from(event.payment.version == 1);
         self.rows.as_mut().map_or(Ok(()), |rows| rows.event(offset, event))
     }
@@ -97,37 +143,16 @@ impl<'a> Books<'a> {
         offset: Offset,
         it: LedgerTransaction,
     ) -> Result<(), Halt> {
-        let violated = |violation: Violation| Halt::from(broken(violation.to_string()).at(at, offset));
-        self.audit.observe(&it).map_err(violated)?;
+        self.audit.transaction(&it).map_err(|found| halt(found, at, offset))?;
         self.seen.insert(Book { merchant: it.merchant, livemode: it.livemode });
-        self.booked_once(at, offset, &it)?;
         if let Some(original) = it.reverses {
             self.reverses(at, offset, (original.bits(), &it))?;
         }
-        self.index
-            .put(key(b't', &[it.transaction.bits()]), Bytes::copy_from_slice(&offset.0.to_be_bytes()))?;
+        let place = key(it.transaction.bits());
+        Memory::put(self.audit.memory(), place, offset.0.to_be_bytes().to_vec())?;
         self.found.transactions += 1;
         self.found.entries += it.entries.len() as u64;
         self.rows.as_mut().map_or(Ok(()), |rows| rows.transaction(offset, it))
-    }
-
-    fn booked_once(
-        &mut self,
-        at: &TopicPartition,
-        offset: Offset,
-        it: &LedgerTransaction,
-    ) -> Result<(), Halt> {
-        if it.event.is_empty() {
-            return Err(broken(format!("{} names no money event", it.transaction)).at(at, offset).into());
-        }
-        let livemode = [u8::from(it.livemode)];
-        let parts: [&[u8]; 4] = [it.merchant.bits(), &livemode, it.template.as_bytes(), it.event.as_bytes()];
-        let key = key(b'e', &parts);
-        if self.index.get(&key)?.is_some() {
-            let text = format!("{} books the money event {} a second time", it.transaction, it.event);
-            return Err(broken(text).at(at, offset).into());
-        }
-        Ok(self.index.put(key, Bytes::copy_from_slice(&offset.0.to_be_bytes()))?)
     }
 
     fn reverses(
@@ -136,11 +161,12 @@ impl<'a> Books<'a> {
         offset: Offset,
         (original, reversal): (&[u8; 16], &LedgerTransaction),
     ) -> Result<(), Halt> {
-        let Some(stored) = self.index.get(&key(b't', &[original]))? else {
-            let text = format!("{} reverses a transaction that does not exist", reversal.transaction);
-            return Err(broken(text).at(at, offset).into());
+        let Some(stored) = Memory::get(self.audit.memory(), &key(original))? else {
+            let found = format!("{} reverses a transaction that does not exist", reversal.transaction);
+            let what = "a reversal takes back nothing that was posted";
+            return Err(Difference::new(what, "an earlier transaction", found).at(at, offset).into());
         };
-        let original = stored.as_ref().try_into().map(u64::from_be_bytes).unwrap_or_default();
+        let original = stored.as_slice().try_into().map(u64::from_be_bytes).unwrap_or_default();
         if self.shared.first.get(at).is_some_and(|first| Offset(original) < *first) {
             self.found.unseen_originals += 1;
             return Ok(());
@@ -148,16 +174,16 @@ impl<'a> Books<'a> {
         let one = ReadLimit { records: 1, ..ReadLimit::default() };
         let records = self.shared.log.read_blocking(at, Offset(original), one, Visibility::Written)?;
         let mirrored = match records.first().map(|record| codec::decode(&record.value)) {
-            Some(Ok(Message::LedgerTransaction(original))) => invariants::mirrors(&original, reversal),
+            Some(Ok(Message::LedgerTransaction(original))) => reversed_at_most_original(&original, reversal),
             // Whatever is there is no transaction; comparing the outputs says so better.
             _ => Ok(()),
         };
-        mirrored.map_err(|violation| broken(violation.to_string()).at(at, offset).into())
+        mirrored.map_err(|violation| broken(&violation).at(at, offset).into())
     }
 
     /// The trial balance, and what is left to compare.
     pub(crate) fn finish(mut self) -> Result<BooksFound, Halt> {
-        self.audit.finish().map_err(|violation| broken(violation.to_string()))?;
+        self.audit.finish().map_err(|violation| broken(&violation))?;
         self.found.books = self.seen.len() as u64;
         if let Some(rows) = self.rows {
             self.found.sql_rows = rows.finish()?;
@@ -166,16 +192,19 @@ impl<'a> Books<'a> {
     }
 }
 
-fn broken(found: String) -> Difference {
-    Difference::new("an invariant of the ledger does not hold", "that it holds", found)
+fn halt(found: Found<VerifyFailure>, at: &TopicPartition, offset: Offset) -> Halt {
+    match found {
+        Found::Violated(violation) => broken(&violation).at(at, offset).into(),
+        Found::Failed(failure) => failure.into(),
+    }
 }
 
-/// A key of parts, each behind its length.
-fn key(kind: u8, parts: &[&[u8]]) -> Bytes {
-    let mut key = vec![kind];
-    for part in parts {
-        key.extend_from_slice(&(part.len() as u64).to_be_bytes());
-        key.extend_from_slice(part);
-    }
-    key.into()
+fn broken(violation: &Violation) -> Difference {
+    let what = format!("the invariant {} does not hold", violation.invariant);
+    Difference::new(what, "that it holds", &*violation.detail).of(violation.invariant)
+}
+
+/// Where a transaction's offset is remembered.
+fn key(transaction: &[u8; 16]) -> Vec<u8> {
+    [b"t".as_slice(), transaction].concat()
 }

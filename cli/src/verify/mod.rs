@@ -10,10 +10,16 @@
 //! Memory does not grow with the log, but for the accounts' balances: replayed states and indexes are in a temporary store.
 //! What could not be checked is named and nothing is claimed of it. Nothing is written to the log or to SQL.
 //!
+//! Beside a running `up` ([`live`]) the same code works on a log that goes on, with less of the machine: every task is
+//! replayed up to where it stood at the start ([`cut`]), and what has only a last state is compared at one moment at a time.
+//!
 //! The exit code is [`Outcome::exit_code`], and 2 for a [`VerifyFailure`].
 
 mod books;
+mod cut;
 mod flow;
+pub(crate) mod live;
+mod manner;
 mod outputs;
 pub(crate) mod present;
 mod progress;
@@ -25,9 +31,10 @@ mod sql;
 mod states;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod workers;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use streambook_log::{
     Log as _, Visibility,
@@ -37,10 +44,13 @@ use streambook_model::{
     position::{Offset, Partition, TopicPartition},
     topics,
 };
-use streambook_runtime::{processor::Processor, step::task_name, store::TaskStore};
+use streambook_runtime::{processor::Processor, step::task_name};
+use streambook_sinks::sql::SqlConfig;
 
 use self::{
+    cut::Cuts,
     flow::Flows,
+    manner::Manner,
     replay::{Job, Replayed, Shared},
     report::Halt,
     scratch::Scratch,
@@ -58,7 +68,7 @@ pub(crate) use self::{
 pub(crate) async fn verify_directory(
     options: EmbeddedOptions,
     processors: &[Arc<dyn Processor>],
-    sql: Option<&Path>,
+    sql: Option<&SqlConfig>,
     progress: &mut dyn Progress,
 ) -> Result<Report, VerifyFailure> {
     if !options.path.is_dir() {
@@ -73,19 +83,29 @@ pub(crate) async fn verify_directory(
     }
 }
 
-/// Verifies a log, the tasks of these processors, and the SQL sink's SQLite file if there is one.
+/// Verifies a log, the tasks of these processors, and the SQL sink's database if there is one.
 ///
 /// # Errors
 /// [`VerifyFailure`] where nothing can be said. A difference is no error: it is in the report.
 pub(crate) async fn verify(
     log: Arc<EmbeddedLog>,
     processors: &[Arc<dyn Processor>],
-    sql: Option<&Path>,
+    sql: Option<&SqlConfig>,
+    progress: &mut dyn Progress,
+) -> Result<Report, VerifyFailure> {
+    verify_as(Manner::Alone, log, processors, sql, progress).await
+}
+
+async fn verify_as(
+    manner: Manner,
+    log: Arc<EmbeddedLog>,
+    processors: &[Arc<dyn Processor>],
+    sql: Option<&SqlConfig>,
     progress: &mut dyn Progress,
 ) -> Result<Report, VerifyFailure> {
     let began = Instant::now();
     let mut report = Report::default();
-    match check(log, processors, sql, progress, &mut report).await {
+    match check((manner, log), processors, sql, progress, &mut report).await {
         Ok(()) => {}
         Err(Halt::Differs(difference)) => report.first_difference = Some(*difference),
         Err(Halt::Failed(failure)) => return Err(failure),
@@ -98,28 +118,30 @@ pub(crate) async fn verify(
 }
 
 async fn check(
-    log: Arc<EmbeddedLog>,
+    (manner, log): (Manner, Arc<EmbeddedLog>),
     processors: &[Arc<dyn Processor>],
-    sql: Option<&Path>,
+    sql: Option<&SqlConfig>,
     progress: &mut dyn Progress,
     report: &mut Report,
 ) -> Result<(), Halt> {
-    let (flows, first, ends) = read_log(&log, processors, progress, report).await?;
-    let jobs = jobs(&log, processors, report).await?;
+    // Each looks at least as far as the one before: SQL at what is in the log, the log at what the tasks have sent.
     let sql = match sql {
-        Some(path) => Some(Sql::open(path).await?),
+        Some(config) => Some(Sql::open(config).await?),
         None => {
             report.notes.push("there is no SQL database, so none was compared".to_owned());
             None
         }
     };
+    let (jobs, cuts) = jobs(&log, processors, report).await?;
+    let cuts = (manner == Manner::Beside).then(|| Arc::new(cuts));
+    let (flows, first, ends) = read_log((manner, &log, cuts), processors, progress, report).await?;
     if let Some(sql) = &sql {
         let both =
             ends.iter().filter(|(at, _)| records::ONE_WRITER.iter().any(|topic| topic.topic() == at.topic));
         report.notes.extend(both.filter_map(|(at, end)| sql.lag(at, end.0)));
     }
     let runtime = tokio::runtime::Handle::current();
-    let shared = Arc::new(Shared { log, scratch: Scratch::new()?, flows, first, sql, runtime });
+    let shared = Arc::new(Shared { log, manner, scratch: Scratch::new()?, flows, first, sql, runtime });
     replay_all(&shared, jobs, progress, report).await?;
     let Some(sql) = &shared.sql else { return Ok(()) };
     if report.unverified.is_empty() {
@@ -137,7 +159,7 @@ type Offsets = BTreeMap<TopicPartition, Offset>;
 
 /// Reads every topic; gives what each task has sent, and each partition's first and end offset.
 async fn read_log(
-    log: &Arc<EmbeddedLog>,
+    (manner, log, cuts): (Manner, &Arc<EmbeddedLog>, Option<Arc<Cuts>>),
     processors: &[Arc<dyn Processor>],
     progress: &mut dyn Progress,
     report: &mut Report,
@@ -153,7 +175,7 @@ async fn read_log(
     }
     let inboxes = processors.iter().map(|processor| processor.inbox().name).collect();
     let tasks = tasks(processors).map(|(processor, at)| task_name(&**processor, at)).collect();
-    let known = records::Known { tasks, inboxes };
+    let known = records::Known { tasks, inboxes, cuts };
     for (at, bounds) in partitions.iter().filter(|(_, bounds)| bounds.first > Offset(0)) {
         if !known.inboxes.contains(at.topic.as_str()) {
             report.notes.push(format!("{at}: the records before offset {} were trimmed", bounds.first));
@@ -161,7 +183,7 @@ async fn read_log(
     }
     let total = partitions.iter().map(|(_, bounds)| bounds.records()).sum();
     let shared = Arc::clone(log);
-    let read = workers::run(partitions, (Stage::Log, total), progress, move |(at, bounds), turn| {
+    let read = workers::run(partitions, (Stage::Log, total, manner), progress, move |(at, bounds), turn| {
         records::read(&shared, at, *bounds, &known, turn)
     });
     let (mut flows, mut first, mut ends) = (Flows::new(), Offsets::new(), Offsets::new());
@@ -186,13 +208,14 @@ fn tasks(processors: &[Arc<dyn Processor>]) -> impl Iterator<Item = (&Arc<dyn Pr
     })
 }
 
-/// The tasks that can be replayed; of the others the report says why not.
+/// The tasks that can be replayed, and where each stands; of the others the report says why not.
 async fn jobs(
     log: &Arc<EmbeddedLog>,
     processors: &[Arc<dyn Processor>],
     report: &mut Report,
-) -> Result<Vec<Job>, Halt> {
+) -> Result<(Vec<Job>, Cuts), Halt> {
     let mut jobs = Vec::new();
+    let cuts = cut::cuts(log, tasks(processors).map(|(processor, at)| (&**processor, at)))?;
     for (processor, partition) in tasks(processors) {
         let inbox = TopicPartition::new(processor.inbox().topic(), partition);
         let name = task_name(&**processor, partition);
@@ -208,8 +231,7 @@ async fn jobs(
                 continue;
             }
         }
-        let stored = TaskStore::open(Arc::clone(log), processor.name(), partition);
-        let until = stored?.next_offset()?;
+        let until = cuts.get(&name).map_or(Offset(0), |cut| cut.until);
         let waiting = log.written_end(&inbox)?.0.saturating_sub(until.0);
         if waiting > 0 {
             report.notes.push(format!("{name} has not taken the last {waiting} records of its inbox yet"));
@@ -217,7 +239,7 @@ async fn jobs(
         jobs.push(Job { processor: Arc::clone(processor), partition, until });
     }
     no_other_states(log, processors)?;
-    Ok(jobs)
+    Ok((jobs, cuts))
 }
 
 /// No state is stored for a partition that does not exist.
@@ -241,9 +263,10 @@ async fn replay_all(
 ) -> Result<(), Halt> {
     let total = jobs.iter().map(|job| job.until.0).sum();
     let inner = Arc::clone(shared);
-    let replayed = workers::run(jobs, (Stage::Replay, total), progress, move |job: &Job, turn| {
-        replay::replay(&inner, job, turn)
-    });
+    let replayed =
+        workers::run(jobs, (Stage::Replay, total, shared.manner), progress, move |job: &Job, turn| {
+            replay::replay(&inner, job, turn)
+        });
     for Replayed { records, outputs, chains, state_keys, books } in replayed.await? {
         let counts = &mut report.counts;
         counts.tasks += 1;

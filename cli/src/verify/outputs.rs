@@ -10,8 +10,9 @@ use streambook_model::{
 use streambook_runtime::step::{Output, Task};
 
 use super::{
+    manner::Manner,
     records::READ,
-    replay::{self, Job, Shared},
+    replay::{Job, Replay, Shared},
     report::{Difference, Halt},
     scratch::Scratch,
 };
@@ -20,34 +21,35 @@ use super::{
 const SHOWN: usize = 2_000;
 
 /// The first record of this destination that is not what the task sends.
-pub(crate) fn first_difference(
-    shared: &Shared,
-    task: &Task<'_>,
-    job: &Job,
-    to: &TopicPartition,
-) -> Result<Difference, Halt> {
+pub(crate) fn first_difference(shared: &Shared, job: &Job, to: &TopicPartition) -> Result<Difference, Halt> {
     let scratch = Scratch::new()?;
-    let mut state = scratch.task(job.processor.name(), job.partition)?;
-    let first = shared.flows.get(&(task.name().to_owned(), to.clone())).map_or(1, |flow| flow.first);
+    let task = Task::new(&*job.processor, job.partition);
+    let name = task.name().to_owned();
+    let state = scratch.task(job.processor.name(), job.partition)?;
+    let first = shared.flows.get(&(name.clone(), to.clone())).map_or(1, |flow| flow.first);
     let next = shared.first.get(to).copied().unwrap_or_default();
-    let mut stored =
-        Stored { log: &shared.log, at: to, task: task.name(), next, read: Vec::new().into_iter() };
+    let mut stored = Stored { log: &shared.log, at: to, task: &name, next, read: Vec::new().into_iter() };
     let mut seq = 0;
-    replay::run(&shared.log, task, job.until, &mut state, |cause, outputs| {
-        for output in outputs.iter().filter(|output| output.to == *to) {
+    let inbox = task.inbox().clone();
+    let mut replay = Replay { log: &shared.log, task, state, next: Offset(0), turn: None };
+    let compared = replay.advance(job.until, |taken| {
+        let cause = (&*name, &inbox, taken.record.offset);
+        for output in taken.step.outputs.iter().filter(|output| output.to == *to) {
             seq += 1;
             if seq >= first {
-                compare(output, stored.next()?, (task, cause), &stored)?;
+                compare(output, stored.next()?, cause, &stored)?;
             }
         }
         Ok(())
-    })
-    .map_or_else(into_difference, |()| {
-        Ok(match stored.next()? {
-            Some(extra) => stored.extra(&extra),
-            None => whole(task, to),
-        })
-    })
+    });
+    match compared {
+        Ok(()) => Ok(match stored.next()? {
+            // Of a log that goes on there are more, beyond where the replay ends.
+            Some(extra) if shared.manner == Manner::Alone => stored.extra(&extra),
+            _ => whole(&name, to),
+        }),
+        Err(halt) => into_difference(halt),
+    }
 }
 
 fn into_difference(halt: Halt) -> Result<Difference, Halt> {
@@ -60,11 +62,10 @@ fn into_difference(halt: Halt) -> Result<Difference, Halt> {
 fn compare(
     output: &Output,
     stored: Option<Record>,
-    (task, cause): (&Task<'_>, Offset),
+    (task, inbox, cause): (&str, &TopicPartition, Offset),
     at: &Stored<'_>,
 ) -> Result<(), Halt> {
-    let what =
-        format!("an output of {} (of {} offset {cause}) is not what was recorded", task.name(), task.inbox());
+    let what = format!("an output of {task} (of {inbox} offset {cause}) is not what was recorded");
     let expected = describe(&output.record.key, &output.record.value);
     match stored {
         None => {
@@ -79,8 +80,8 @@ fn compare(
 }
 
 /// The hashes differ and the records do not: only possible when the log changes meanwhile.
-fn whole(task: &Task<'_>, to: &TopicPartition) -> Difference {
-    let what = format!("the outputs of {} have another running hash than a replay", task.name());
+fn whole(task: &str, to: &TopicPartition) -> Difference {
+    let what = format!("the outputs of {task} have another running hash than a replay");
     Difference { offset: None, ..Difference::new(what, "the same", "another").at(to, Offset(0)) }
 }
 

@@ -80,6 +80,9 @@ fn counts(report: &Report) -> String {
 
 fn shown(difference: &Difference) -> String {
     let mut text = format!("DIFFERENCE: {}\n", difference.what);
+    if let Some(invariant) = &difference.invariant {
+        let _ = writeln!(text, "  breaks:   {invariant}");
+    }
     if let (Some(topic), Some(partition)) = (&difference.topic, difference.partition) {
         let offset = difference.offset.map(|offset| format!(" offset {offset}")).unwrap_or_default();
         let _ = writeln!(text, "  at:       {topic}/{partition}{offset}");

@@ -1,7 +1,9 @@
 //! How far `verify` has come.
 
+use serde::{Deserialize, Serialize};
+
 /// A part of the work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Stage {
     /// Reading every record of the log.
     Log,
@@ -23,7 +25,7 @@ impl Stage {
 }
 
 /// Is told how far the work has come, a few times a second.
-pub(crate) trait Progress: Send {
+pub(crate) trait Progress: Send + Sync {
     /// `done` of `total` records (rows, in [`Stage::Sql`]) of this stage.
     fn update(&mut self, stage: Stage, done: u64, total: u64);
 }

@@ -1,7 +1,10 @@
 //! Every record of the log: offsets without gaps, right checksums, a known schema, and, for what tasks sent, numbers
 //! without gaps and a running hash that comes out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use streambook_log::{Bounds, ReadLimit, Record, Visibility, embedded::EmbeddedLog};
 use streambook_model::{
@@ -15,6 +18,7 @@ use streambook_model::{
 use streambook_runtime::{lineage::Mark, step::chain_of};
 
 use super::{
+    cut::Cuts,
     flow::{Flow, Keys},
     report::{Difference, Halt},
     workers::Turn,
@@ -37,12 +41,21 @@ pub(crate) const ONE_WRITER: [TopicDef; 2] = [topics::PAYMENTS_EVENTS, topics::L
 pub(crate) const READ: ReadLimit = ReadLimit { records: 2_000, bytes: 4 << 20 };
 
 /// What this program knows, to judge records by.
-#[derive(Debug)]
 pub(crate) struct Known {
     /// The tasks' names.
     pub(crate) tasks: BTreeSet<String>,
     /// The topics that tasks read.
     pub(crate) inboxes: BTreeSet<&'static str>,
+    /// Where each task stood, for a log that goes on: what a task sent after that is no part of its flow.
+    pub(crate) cuts: Option<Arc<Cuts>>,
+}
+
+impl Known {
+    /// The number of the last record of a task that is looked at.
+    fn limit(&self, task: &str, to: &TopicPartition) -> Result<u64, Halt> {
+        let Some(cuts) = &self.cuts else { return Ok(u64::MAX) };
+        cuts.get(task).map_or(Ok(0), |cut| cut.sent(to))
+    }
 }
 
 /// What a partition holds.
@@ -63,7 +76,7 @@ pub(crate) fn read(
     known: &Known,
     turn: Turn<'_>,
 ) -> Result<Read, Halt> {
-    let mut reader = Reader { at, bounds, known, flows: BTreeMap::new(), undecodable: 0 };
+    let mut reader = Reader { at, bounds, known, senders: BTreeMap::new(), undecodable: 0 };
     let mut next = bounds.first;
     while next < bounds.end {
         let records = log.read_blocking(at, next, READ, Visibility::Written)?;
@@ -85,15 +98,25 @@ pub(crate) fn read(
         }
         turn.done(records.len() as u64)?;
     }
-    Ok(Read { at: at.clone(), bounds, flows: reader.flows, undecodable: reader.undecodable })
+    let flows = reader.senders.into_iter().filter_map(|(task, sender)| Some((task, sender.flow?)));
+    Ok(Read { at: at.clone(), bounds, flows: flows.collect(), undecodable: reader.undecodable })
 }
 
 struct Reader<'a> {
     at: &'a TopicPartition,
     bounds: Bounds,
     known: &'a Known,
-    flows: BTreeMap<String, Flow>,
+    senders: BTreeMap<String, Sender>,
     undecodable: u64,
+}
+
+/// A task that has sent records here.
+struct Sender {
+    /// Its last record, which the next one links to.
+    last: Mark,
+    /// The number of the last record that is part of its flow.
+    limit: u64,
+    flow: Option<Flow>,
 }
 
 impl Reader<'_> {
@@ -135,9 +158,9 @@ impl Reader<'_> {
             return Err(self.differs(record.offset, what, "a task of this program", source.task.clone()));
         }
         self.check_place(record, source)?;
-        let before = self.flows.get(&source.task).copied();
+        let before = self.senders.get(&source.task);
         let last = match before {
-            Some(flow) => Some(flow.mark),
+            Some(sender) => Some(sender.last),
             None if self.bounds.first == Offset(0) || source.seq == 1 => Some(Mark::START),
             // What was before the first kept record was trimmed: its hash is compared with the replay's in the end.
             None => None,
@@ -145,11 +168,14 @@ impl Reader<'_> {
         if let Some(last) = last {
             self.check_link(record, source, last)?;
         }
-        let mut keys = before.map_or_else(Keys::default, |flow| flow.keys);
-        keys.add(&record.key);
-        let first = before.map_or(source.seq, |flow| flow.first);
         let mark = Mark { seq: source.seq, chain: source.chain };
-        self.flows.insert(source.task.clone(), Flow { first, mark, keys });
+        if before.is_none() {
+            let limit = self.known.limit(&source.task, self.at)?;
+            self.senders.insert(source.task.clone(), Sender { last: mark, limit, flow: None });
+        }
+        if let Some(sender) = self.senders.get_mut(&source.task) {
+            sender.take(mark, &record.key);
+        }
         Ok(())
     }
 
@@ -192,6 +218,19 @@ impl Reader<'_> {
 
     fn differs(&self, offset: Offset, what: &str, expected: &str, found: String) -> Halt {
         Difference::new(what, expected, found).at(self.at, offset).into()
+    }
+}
+
+impl Sender {
+    fn take(&mut self, mark: Mark, key: &[u8]) {
+        self.last = mark;
+        if mark.seq > self.limit {
+            return;
+        }
+        let (first, mut keys) =
+            self.flow.map_or_else(|| (mark.seq, Keys::default()), |flow| (flow.first, flow.keys));
+        keys.add(key);
+        self.flow = Some(Flow { first, mark, keys });
     }
 }
 

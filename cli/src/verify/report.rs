@@ -1,15 +1,16 @@
 //! What `verify` found: how much it checked, the first difference, and what it could not check.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use streambook_log::LogError;
 use streambook_model::position::{Offset, TopicPartition};
+use streambook_processors::invariants::Invariant;
 use streambook_runtime::{
     state::StateError,
     step::{Stopped, chain_of},
 };
 
 /// The result. The books are proved right only by [`Outcome::Ok`].
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Report {
     /// How much was checked.
     pub(crate) counts: Counts,
@@ -28,7 +29,7 @@ pub(crate) struct Report {
 }
 
 /// How much was checked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counts {
     /// Records of the log, all topics.
     pub(crate) records: u64,
@@ -66,10 +67,12 @@ pub(crate) enum Outcome {
 }
 
 /// Something that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Difference {
     /// What it is, in words.
     pub(crate) what: String,
+    /// The invariant that does not hold, by name, where it is one.
+    pub(crate) invariant: Option<String>,
     /// The topic it is found in or derived from.
     pub(crate) topic: Option<String>,
     /// The partition in it.
@@ -118,6 +121,11 @@ pub(crate) enum VerifyFailure {
     /// A worker ended without a result: a defect of this program.
     #[error("a verifying thread ended early, which is a defect of Streambook")]
     Worker(#[source] tokio::task::JoinError),
+    /// A task commits faster than a page of its state can be read.
+    #[error(
+        "a task never stood still for as long as it takes to look at its state: try again when there is less to do"
+    )]
+    NeverStill,
     /// It was told to stop.
     #[error("stopped before the end")]
     Cancelled,
@@ -167,7 +175,12 @@ impl Difference {
         found: impl Into<String>,
     ) -> Self {
         let (what, expected, found) = (what.into(), expected.into(), found.into());
-        Self { what, topic: None, partition: None, offset: None, expected, found }
+        Self { what, invariant: None, topic: None, partition: None, offset: None, expected, found }
+    }
+
+    /// The same, of this invariant.
+    pub(crate) fn of(self, invariant: Invariant) -> Self {
+        Self { invariant: Some(invariant.name().to_owned()), ..self }
     }
 
     /// The same, at this record.
@@ -209,13 +222,20 @@ impl From<Stopped> for Halt {
     /// A replay that stops where the task once went on.
     fn from(stopped: Stopped) -> Self {
         let (inbox, offset) = match &stopped {
-            Stopped::Refused { inbox, offset, .. } | Stopped::State { inbox, offset, .. } => (inbox, offset),
-            Stopped::Encode { inbox, offset, .. } => (inbox, offset),
+            Stopped::Refused { inbox, offset, .. }
+            | Stopped::Violated { inbox, offset, .. }
+            | Stopped::State { inbox, offset, .. }
+            | Stopped::Encode { inbox, offset, .. } => (inbox, offset),
         };
         let expected = "the task takes the record, as it once did";
-        Difference::new("a record stops its task when it is replayed", expected, chain_of(&stopped))
-            .at(inbox, *offset)
-            .into()
+        let what = "a record stops its task when it is replayed";
+        let difference = Difference::new(what, expected, chain_of(&stopped)).at(inbox, *offset);
+        match &stopped {
+            Stopped::Violated { invariant, .. } => {
+                Difference { invariant: Some((*invariant).to_owned()), ..difference }.into()
+            }
+            _ => difference.into(),
+        }
     }
 }
 

@@ -153,7 +153,11 @@ impl Endpoint {
     }
 }
 
-fn read_envelope<T: DeserializeOwned>(status: u16, body: &[u8], id: u64) -> Result<Option<T>, HttpError> {
+/// Reads an answer as it came: the HTTP status, the body, and the id of the request.
+///
+/// # Errors
+/// [`HttpError`]; a JSON-RPC error wins over the status.
+pub fn read_envelope<T: DeserializeOwned>(status: u16, body: &[u8], id: u64) -> Result<Option<T>, HttpError> {
     let envelope: Result<Envelope<T>, _> = serde_json::from_slice(body);
     let success = (200..300).contains(&status);
     match envelope {

@@ -22,22 +22,23 @@ use super::{
     settle::{self, Tell},
     tables::{self, CARD_FACTS, REFUNDS, TakenFact},
 };
+use crate::invariants::Before;
 
 /// Facts of one payment that can wait: more than Stripe has reason to send before a charge.
 const HELD_MAX: usize = 100;
 
-/// Takes a card fact.
+/// Takes a card fact; says whether it was taken before.
 ///
 /// # Errors
 /// A dead letter where it fits no payment.
-pub(super) fn take(context: &mut Context<'_>, fact: CardFact) -> Result<(), Fault> {
+pub(super) fn take(context: &mut Context<'_>, fact: CardFact) -> Result<Before, Fault> {
     let mut payment = tables::payment_of_fact(&context.state, fact.payment, fact.merchant)?;
     check(&payment, &fact)?;
     let occurred_at = fact.meta.occurred_at;
     let CardFact { kind, object, amount, reason, .. } = fact;
     let money = CardMoney { kind, object, amount, reason, occurred_at };
     if CARD_FACTS.get(&context.state, key(&payment, &money))?.is_some() {
-        return Ok(());
+        return Ok(Before::Already);
     }
     if must_wait(context, &payment, &money)? {
         hold(context, &mut payment, money)?;
@@ -48,7 +49,8 @@ pub(super) fn take(context: &mut Context<'_>, fact: CardFact) -> Result<(), Faul
     if matches!(payment.status, PaymentStatus::Completed | PaymentStatus::Overpaid | PaymentStatus::Failed) {
         deadlines::unwatch(&mut context.state, &payment.intent);
     }
-    Ok(tables::put_payment(&mut context.state, &payment)?)
+    tables::put_payment(&mut context.state, &payment)?;
+    Ok(Before::Never)
 }
 
 fn check(payment: &PaymentState, fact: &CardFact) -> Result<(), Fault> {

@@ -32,9 +32,11 @@ use streambook_model::{
     topics::{self, TopicDef},
 };
 use streambook_runtime::{
-    processor::{Context, Fault, Processor},
+    processor::{Context, Emitted, Fault, Processor},
     state::{State, StateError},
 };
+
+use crate::invariants::{Before, Invariant, Money, Traces, at_run_time, money_is_posted_or_explained};
 
 /// The books' processor, one task for each partition of `book.inbox`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -55,9 +57,8 @@ impl Processor for BookProcessor {
             Message::CancelPayment(command) => commands::cancel_payment(context, &command),
             Message::AcceptPayment(command) => commands::accept_payment(context, &command),
             Message::CreateRefund(command) => commands::create_refund(context, command),
-            Message::TransferEvent(event) => transfers::take(context, &event),
+            Message::TransferEvent(_) | Message::CardFact(_) => take_money(context, message),
             Message::DeadlinePassed(event) => deadlines::passed(context, &event),
-            Message::CardFact(fact) => cards::take(context, fact),
             Message::MerchantChanged(change) => {
                 Ok(settings::put_merchant(&mut context.state, change.merchant)?)
             }
@@ -77,4 +78,24 @@ impl Processor for BookProcessor {
     fn next_deadline(&self, state: &dyn State) -> Result<Option<Timestamp>, StateError> {
         deadlines::next(state)
     }
+}
+
+/// Takes what is said of money, and makes sure that it left a posting or a reason.
+fn take_money(context: &mut Context<'_>, message: Message) -> Result<(), Fault> {
+    let money = Money::of(&message);
+    let before = match message {
+        Message::TransferEvent(event) => transfers::take(context, &event)?,
+        Message::CardFact(fact) => cards::take(context, fact)?,
+        _ => return Ok(()),
+    };
+    let Some(money) = money else { return Ok(()) };
+    let is_posting = |emitted: &&Emitted| matches!(emitted.message, Message::LedgerTransaction(_));
+    let traces = Traces {
+        posted: context.emitted().iter().filter(is_posting).count(),
+        is_dead_letter: false,
+        was_taken: before == Before::Already,
+        is_remembered: context.state.changes().keys().any(|key| key.first() != Some(&0)),
+    };
+    let holds = money_is_posted_or_explained(&money, traces);
+    at_run_time(context, Invariant::MoneyIsPostedOrExplained, holds)
 }

@@ -15,6 +15,7 @@ use super::{
     ledger::{self, Amounts, Book, Posting, TemplateName},
     notifications, tables,
 };
+use crate::invariants::{Invariant, at_run_time, pending_is_never_negative};
 
 /// What the public is told of, beside a change of status.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,9 @@ pub(super) fn settle(
     occurred_at: Timestamp,
     tell: Tell,
 ) -> Result<(), Fault> {
+    let (received, confirmed) = (payment.tally.received()?, payment.tally.confirmed()?);
+    let pending = pending_is_never_negative(payment.intent.id, received, confirmed);
+    at_run_time(context, Invariant::PendingIsNeverNegative, pending)?;
     let evaluation = evaluate(payment)?;
     apply(context, payment, evaluation.target, occurred_at)?;
     seal_final(context, payment)?;

@@ -13,6 +13,7 @@ use super::{
     settle::{self, Tell, book_of},
     tables,
 };
+use crate::invariants::{Before, Invariant, at_run_time, pending_is_resolved_once};
 
 /// Where a payment keeps a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,24 +26,25 @@ enum Place {
     New,
 }
 
-/// Takes a report of a transfer.
+/// Takes a report of a transfer; says whether it was taken before.
 ///
 /// # Errors
 /// A dead letter where it fits no payment, or contradicts what is known of it.
-pub(super) fn take(context: &mut Context<'_>, event: &TransferEvent) -> Result<(), Fault> {
+pub(super) fn take(context: &mut Context<'_>, event: &TransferEvent) -> Result<Before, Fault> {
     let mut payment = tables::payment_of_fact(&context.state, event.payment, event.merchant)?;
     check(&payment, event)?;
     let (place, known) = find(context, &payment, event)?;
     let (mut transfer, step) = observe(known.as_ref(), event)?;
     if step == Step::Repeat {
-        return Ok(());
+        return Ok(Before::Already);
     }
     let before = payment.tally;
     payment.recount(known.as_ref(), &transfer)?;
     book(context, &payment, &mut transfer, step, event)?;
     keep(context, &mut payment, place, transfer)?;
     let tell = news(&payment, &before)?;
-    settle::settle(context, &mut payment, event.meta.occurred_at, tell)
+    settle::settle(context, &mut payment, event.meta.occurred_at, tell)?;
+    Ok(Before::Never)
 }
 
 fn check(payment: &PaymentState, event: &TransferEvent) -> Result<(), Fault> {
@@ -90,6 +92,8 @@ fn book(
         Step::Confirmed => {
             let amounts = settle::whole(transfer.amount)?;
             let name = natural_id(event);
+            let once = pending_is_resolved_once(&name, Before::of(transfer.received.as_ref()));
+            at_run_time(context, Invariant::PendingIsResolvedOnce, once)?;
             transfer.received =
                 settle::post(context, payment, TemplateName::TransferReceived, name, amounts, None, at)?;
         }

@@ -14,20 +14,28 @@ pub(crate) enum Cell {
     Null,
     /// A whole number.
     Integer(i64),
+    /// Yes or no.
+    Flag(bool),
+    /// An amount in the smallest unit.
+    Amount(Amount),
     /// Text.
     Text(String),
     /// Bytes.
     Bytes(Vec<u8>),
 }
 
+/// What stands in for a zero character, which PostgreSQL's text cannot hold and SQLite's ends at.
+const ZERO_SHOWN: &str = "\u{2400}";
+
 impl Cell {
-    /// A value's text form.
+    /// A value's text form. A zero character in it is shown as `␀`, the same in every dialect.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "ids are copied and names borrowed; both are given as they are"
     )]
     pub(crate) fn text(value: impl ToString) -> Self {
-        Self::Text(value.to_string())
+        let text = value.to_string();
+        Self::Text(if text.contains('\0') { text.replace('\0', ZERO_SHOWN) } else { text })
     }
 
     /// Text or nothing.
@@ -79,13 +87,13 @@ impl From<Timestamp> for Cell {
 
 impl From<Amount> for Cell {
     fn from(value: Amount) -> Self {
-        Self::text(value)
+        Self::Amount(value)
     }
 }
 
 impl From<bool> for Cell {
     fn from(value: bool) -> Self {
-        Self::Integer(i64::from(value))
+        Self::Flag(value)
     }
 }
 
@@ -147,7 +155,23 @@ impl Row {
 
     /// A flag.
     pub(crate) fn flag(&mut self) -> Result<bool, SqlError> {
-        Ok(self.integer()? != 0)
+        match self.cells.next() {
+            Some(Cell::Flag(value)) => Ok(value),
+            Some(Cell::Integer(value)) => Ok(value != 0),
+            other => Err(self.damaged(format!("expected a flag, found {other:?}"))),
+        }
+    }
+
+    /// An amount: a number of its own in PostgreSQL, text in SQLite.
+    pub(crate) fn amount(&mut self) -> Result<Amount, SqlError> {
+        match self.cells.next() {
+            Some(Cell::Amount(value)) => Ok(value),
+            Some(Cell::Text(text)) => {
+                let units = text.parse::<i128>().ok().and_then(|units| Amount::new(units).ok());
+                units.ok_or_else(|| self.damaged(format!("`{text}` is not an amount")))
+            }
+            other => Err(self.damaged(format!("expected an amount, found {other:?}"))),
+        }
     }
 
     /// A time.

@@ -1,21 +1,33 @@
-//! The settings of the SQL sink, and their checks. Reading, checking and connecting are apart: nothing here opens a file.
+//! The settings of the SQL sink, and their checks. Reading, checking and connecting are apart: nothing here opens a database.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgConnectOptions;
+use url::Url;
+
+use super::url::SqlUrl;
 
 /// The `[sql]` section.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SqlConfig {
-    /// Where the database is: `sqlite://` and a path, for example `sqlite:///var/lib/streambook/streambook.db`.
-    pub url: String,
+    /// Where the database is: `sqlite://` and a path, for example `sqlite:///var/lib/streambook/streambook.db`, or
+    /// `postgres://user@host:5432/database`.
+    pub url: SqlUrl,
+    /// A file with PostgreSQL's password, for an address without one.
+    pub password_file: Option<PathBuf>,
     /// Connections for reads, 1 to 64. Writes have one of their own.
     pub read_connections: u32,
     /// The most records of one write, 1 to 50,000. More make throughput, fewer make latency.
     pub batch_records: u32,
     /// How long a write waits for another process's lock before it counts as failed and is tried again, in milliseconds.
     pub busy_timeout_ms: u32,
+    /// How long one of PostgreSQL's statements may take, in milliseconds.
+    pub statement_timeout_ms: u32,
 }
 
 /// A setting that cannot be used.
@@ -30,13 +42,27 @@ pub struct SqlConfigError {
     pub remedy: &'static str,
 }
 
+/// Where a database is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// SQLite's file.
+    Sqlite(PathBuf),
+    /// A PostgreSQL server's database.
+    Postgres,
+}
+
+const URL_REMEDY: &str = "use `sqlite://` and the path of a file, for example `sqlite:///var/lib/streambook/streambook.db`, \
+                          or `postgres://user@host:5432/database`";
+
 impl Default for SqlConfig {
     fn default() -> Self {
         Self {
-            url: "sqlite://streambook.db".to_owned(),
+            url: SqlUrl::from("sqlite://streambook.db"),
+            password_file: None,
             read_connections: 4,
             batch_records: 5_000,
             busy_timeout_ms: 5_000,
+            statement_timeout_ms: 60_000,
         }
     }
 }
@@ -44,31 +70,66 @@ impl Default for SqlConfig {
 impl SqlConfig {
     /// The default settings with the database in this file.
     pub fn at(path: &Path) -> Self {
-        Self { url: format!("sqlite://{}", path.display()), ..Self::default() }
+        Self { url: SqlUrl::from(format!("sqlite://{}", path.display())), ..Self::default() }
     }
 
     /// Checks every key; names the first that cannot be used, and what is allowed.
     pub fn validate(&self) -> Result<(), SqlConfigError> {
-        self.path()?;
+        self.place()?;
         within("read_connections", self.read_connections, 1, 64, "use 1 to 64")?;
         within("batch_records", self.batch_records, 1, 50_000, "use 1 to 50000")?;
-        within("busy_timeout_ms", self.busy_timeout_ms, 1, 600_000, "use 1 to 600000 (ten minutes)")
+        let remedy = "use 1 to 600000 (ten minutes)";
+        within("busy_timeout_ms", self.busy_timeout_ms, 1, 600_000, remedy)?;
+        within("statement_timeout_ms", self.statement_timeout_ms, 1, 600_000, remedy)
     }
 
-    /// The database's file.
+    /// Where the database is.
+    pub fn place(&self) -> Result<Place, SqlConfigError> {
+        let text = self.url.secret();
+        if text.starts_with("sqlite://") {
+            return self.path().map(Place::Sqlite);
+        }
+        let url = Url::parse(text).map_err(|error| unusable(format!("not an address ({error})")))?;
+        if !matches!(url.scheme(), "postgres" | "postgresql") {
+            return Err(unusable(format!("`{}://` is no database this program knows", url.scheme())));
+        }
+        if url.path().trim_matches('/').is_empty() {
+            return Err(unusable("the address names no database".to_owned()));
+        }
+        Ok(Place::Postgres)
+    }
+
+    /// SQLite's file; an error where the database is another.
     pub fn path(&self) -> Result<PathBuf, SqlConfigError> {
-        let remedy = "use `sqlite://` and the path of a file, for example `sqlite:///var/lib/streambook/streambook.db`";
-        let unusable = |problem: String| SqlConfigError { key: "url", problem, remedy };
-        // The whole address is not repeated: one day it holds a password.
-        let path = self
-            .url
-            .strip_prefix("sqlite://")
-            .ok_or_else(|| unusable("not a `sqlite://` address".to_owned()))?;
+        // The whole address is not repeated: it may hold a password.
+        let path = self.url.secret().strip_prefix("sqlite://");
+        let path = path.ok_or_else(|| unusable("not a `sqlite://` address".to_owned()))?;
         if path.is_empty() || path.ends_with('/') || path.contains(":memory:") {
             return Err(unusable(format!("`{path}` is not the path of a file")));
         }
         Ok(PathBuf::from(path))
     }
+
+    /// How PostgreSQL is connected to, password included. What the address leaves open comes from libpq's variables
+    /// (`PGPASSWORD`, `PGSSLROOTCERT`) and password file.
+    ///
+    /// # Errors
+    /// The address cannot be used, or the password's file cannot be read.
+    pub fn postgres(&self) -> Result<PgConnectOptions, SqlConfigError> {
+        let options = PgConnectOptions::from_str(self.url.secret());
+        let options = options.map_err(|error| unusable(format!("not a `postgres://` address ({error})")))?;
+        let Some(path) = &self.password_file else { return Ok(options) };
+        let password = std::fs::read_to_string(path).map_err(|error| SqlConfigError {
+            key: "password_file",
+            problem: format!("{} cannot be read ({error})", path.display()),
+            remedy: "name a file that holds the password and nothing else",
+        })?;
+        Ok(options.password(password.trim_end_matches(['\r', '\n'])))
+    }
+}
+
+const fn unusable(problem: String) -> SqlConfigError {
+    SqlConfigError { key: "url", problem, remedy: URL_REMEDY }
 }
 
 fn within(
@@ -100,12 +161,18 @@ mod tests {
     #[test]
     fn a_refusal_names_the_key_and_the_remedy() {
         let default = SqlConfig::default();
-        let postgres = SqlConfig { url: "postgres://user:pass@host/db".into(), ..SqlConfig::default() };
-        let text = refused(&postgres);
-        assert!(
-            text.starts_with("`sql.url`") && text.contains("sqlite://") && !text.contains("pass"),
-            "{text}"
-        );
+        for url in [
+            "mysql://user:pass@host/db",
+            "postgres://user:pass@host",
+            "postgres://user:pass@[host/db",
+            "pass",
+        ] {
+            let text = refused(&SqlConfig { url: url.into(), ..SqlConfig::default() });
+            assert!(
+                text.starts_with("`sql.url`") && text.contains("postgres://") && !text.contains("pass"),
+                "{text}"
+            );
+        }
         let none = SqlConfig { read_connections: 0, ..default.clone() };
         assert!(refused(&none).starts_with("`sql.read_connections`: 0 is out of range; use 1 to 64"));
         for url in ["sqlite://", "sqlite://:memory:", "sqlite:///tmp/"] {
@@ -114,6 +181,18 @@ mod tests {
                 "{url}"
             );
         }
+    }
+
+    #[test]
+    fn a_password_comes_from_a_file_where_the_address_has_none() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "s3cret\n").unwrap();
+        let url = "postgres://app@localhost/books".into();
+        let config = SqlConfig { url, password_file: Some(file.path().to_owned()), ..SqlConfig::default() };
+        assert!(config.postgres().is_ok());
+        let none = SqlConfig { password_file: Some("/nowhere".into()), ..config };
+        let error = none.postgres().expect_err("must be refused");
+        assert!(error.to_string().starts_with("`sql.password_file`: /nowhere cannot be read"), "{error}");
     }
 
     #[test]

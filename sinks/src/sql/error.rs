@@ -27,7 +27,7 @@ pub enum SqlError {
         source: sqlx::Error,
     },
     /// The disk is full; nothing was written.
-    #[error("{operation}: the disk that holds the database is full; free space on it, or move `sql.url`")]
+    #[error("{operation}: the disk that holds the database is full; free space on it, or move the database")]
     DiskFull {
         /// What was being done.
         operation: &'static str,
@@ -43,6 +43,14 @@ pub enum SqlError {
         /// Why.
         #[source]
         source: sqlx::Error,
+    },
+    /// The database did not answer in time.
+    #[error("{operation}: the database did not answer within {seconds} s")]
+    Silent {
+        /// What was being done.
+        operation: &'static str,
+        /// How long it was waited for.
+        seconds: u64,
     },
     /// A stored value is not what this program writes there.
     #[error("{operation}: a stored value is damaged or from another version: {reason}")]
@@ -83,7 +91,7 @@ pub enum SqlError {
 impl SqlError {
     /// A failed statement, with a full disk told apart.
     pub(crate) fn statement(operation: &'static str, source: sqlx::Error) -> Self {
-        if super::sqlite::is_disk_full(&source) {
+        if super::database::is_disk_full(&source) {
             Self::DiskFull { operation, source }
         } else {
             Self::Statement { operation, source }
@@ -93,9 +101,9 @@ impl SqlError {
     /// Whether the same may go well another time with nobody changing anything but the load, the disk or the network.
     pub fn may_be_retried(&self) -> bool {
         match self {
-            Self::DiskFull { .. } => true,
+            Self::DiskFull { .. } | Self::Silent { .. } => true,
             Self::Open { source, .. } | Self::Migrate { source, .. } | Self::Statement { source, .. } => {
-                super::sqlite::is_temporary(source)
+                super::database::is_temporary(source)
             }
             Self::Schema(_)
             | Self::Stored { .. }

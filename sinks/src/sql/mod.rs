@@ -5,12 +5,15 @@
 //! - What is append-only in the log is append-only here; the database itself refuses to change it.
 //! - An older snapshot never overwrites a newer one, whatever order they come in.
 //!
-//! From top to bottom: [`config`](SqlConfig), `sink`, `rows`, `service`, `reads`. The schema is in `schema/`. Only
-//! `sqlite` and `schema/sqlite/` know SQLite; statements elsewhere are SQL that PostgreSQL takes as well.
+//! From top to bottom: [`config`](SqlConfig), `sink`, `rows`, `service`, `reads`. The schema is in `schema/`. There are two
+//! dialects of one design: only `sqlite`, `postgres` and their folders in `schema/` know which it is; statements elsewhere
+//! are SQL that both take.
 
 mod cell;
 mod config;
+mod database;
 mod error;
+mod postgres;
 mod progress;
 mod query;
 mod reads;
@@ -22,8 +25,9 @@ mod sqlite;
 mod table;
 #[cfg(test)]
 mod tests;
+mod url;
 
-pub use config::{SqlConfig, SqlConfigError};
+pub use config::{Place, SqlConfig, SqlConfigError};
 pub use error::SqlError;
 pub use progress::{Progress, Waited};
 pub use reads::{
@@ -32,3 +36,4 @@ pub use reads::{
     StoredEntry, StoredEvent, StoredTransaction, TrialBalance,
 };
 pub use sink::SqlSink;
+pub use url::SqlUrl;

@@ -50,6 +50,13 @@ impl Query {
         self
     }
 
+    /// Asks PostgreSQL for the plan instead of the rows.
+    #[cfg(test)]
+    pub(crate) fn planned(mut self) -> Self {
+        self.sql.insert_str(0, "EXPLAIN ");
+        self
+    }
+
     /// The statement and its arguments.
     pub(crate) fn into_parts(self) -> (String, Vec<Cell>) {
         (self.sql, self.arguments)

@@ -8,11 +8,11 @@ use streambook_runtime::{lineage::Mark, sink::Batch};
 
 use super::{
     cell::{Cell, signed},
+    database::{Database, Writing},
     error::SqlError,
     progress::Causes,
     query::Query,
     reads::topic_partition,
-    sqlite::{Sqlite, Writing},
     table::{Existing, Rows, Table},
 };
 
@@ -22,7 +22,11 @@ pub(crate) type Marks = BTreeMap<(TopicPartition, String), Mark>;
 static SOURCES: Table = Table {
     name: "sink_sources",
     columns: &["topic", "partition", "task", "seq", "chain"],
-    existing: Existing::Newer { key: &["topic", "partition", "task"], version: "seq" },
+    existing: Existing::Newer {
+        key: &["topic", "partition", "task"],
+        version: "seq",
+        changes: &["seq", "chain"],
+    },
 };
 
 /// A failed write.
@@ -48,7 +52,7 @@ pub(crate) struct Write<'b> {
 }
 
 /// Writes all of it or nothing.
-pub(crate) async fn write(database: &Sqlite, write: Write<'_>) -> Result<(), Failed> {
+pub(crate) async fn write(database: &Database, write: Write<'_>) -> Result<(), Failed> {
     let marks = mark_rows(write.marks).map_err(Failed::Undone)?;
     let mut writing = database.begin().await.map_err(Failed::Undone)?;
     move_positions(&mut writing, write.batch, write.causes).await.map_err(Failed::Undone)?;
@@ -60,7 +64,7 @@ pub(crate) async fn write(database: &Sqlite, write: Write<'_>) -> Result<(), Fai
 
 /// The committed positions, and the highest cause in each partition.
 pub(crate) async fn positions(
-    database: &Sqlite,
+    database: &Database,
 ) -> Result<(BTreeMap<TopicPartition, Offset>, Causes), SqlError> {
     let query = Query::new("SELECT topic, partition, next_offset, cause_offset FROM sink_offsets");
     let (mut positions, mut causes) = (BTreeMap::new(), Causes::new());
@@ -75,7 +79,7 @@ pub(crate) async fn positions(
 }
 
 /// The committed lineage.
-pub(crate) async fn marks(database: &Sqlite) -> Result<Marks, SqlError> {
+pub(crate) async fn marks(database: &Database) -> Result<Marks, SqlError> {
     let query = Query::new("SELECT topic, partition, task, seq, chain FROM sink_sources");
     let rows = database.fetch("reading the sink's lineage", query).await?;
     let mark = |mut row: super::cell::Row| {
@@ -99,62 +103,96 @@ fn mark_rows(marks: &Marks) -> Result<Rows, SqlError> {
     Ok(rows)
 }
 
+/// One position's move.
+struct Move<'b> {
+    at: &'b TopicPartition,
+    before: Offset,
+    after: Offset,
+    cause: Cell,
+}
+
+fn moves<'b>(batch: &'b Batch, causes: &Causes) -> Result<Vec<Move<'b>>, SqlError> {
+    let one = |(at, before): (&'b TopicPartition, &Offset)| {
+        let after = batch.after.get(at).copied();
+        let after = after.ok_or_else(|| SqlError::Unfit(format!("{at}: the batch has no end")))?;
+        let cause = causes.get(at).map(|cause| Cell::unsigned(cause.0)).transpose()?;
+        Ok(Move { at, before: *before, after, cause: cause.unwrap_or(Cell::Null) })
+    };
+    batch.before.iter().map(one).collect()
+}
+
+/// Moves all positions by compare-and-set, in one statement. A partition that has none yet starts wherever its first batch
+/// does, since a public topic may have been trimmed.
 async fn move_positions(writing: &mut Writing, batch: &Batch, causes: &Causes) -> Result<(), SqlError> {
-    for (at, before) in &batch.before {
-        let after =
-            batch.after.get(at).ok_or_else(|| SqlError::Unfit(format!("{at}: the batch has no end")))?;
-        let cause = causes.get(at).map(|cause| Cell::unsigned(cause.0)).transpose()?.unwrap_or(Cell::Null);
-        move_position(writing, at, (*before, *after), cause).await?;
+    let moves = moves(batch, causes)?;
+    if moves.is_empty() {
+        return Ok(());
+    }
+    let moved = writing.execute("moving the positions", move_query(&moves)?).await?;
+    let left = moves.len().saturating_sub(usize::try_from(moved).unwrap_or(usize::MAX));
+    if left == 0 {
+        return Ok(());
+    }
+    let query = Query::new("SELECT topic, partition, next_offset FROM sink_offsets");
+    let mut stored = BTreeMap::new();
+    for mut row in writing.fetch("reading the positions", query).await? {
+        stored.insert(topic_partition(&mut row)?, row.number()?);
+    }
+    if moves.iter().filter(|one| !stored.contains_key(one.at)).count() < left {
+        return Err(elsewhere(&moves, &stored));
+    }
+    for one in moves.into_iter().filter(|one| !stored.contains_key(one.at)) {
+        begin_position(writing, one).await?;
     }
     Ok(())
 }
 
-/// Moves one position by compare-and-set. A partition that has none yet starts wherever its first batch does, since a
-/// public topic may have been trimmed.
-async fn move_position(
-    writing: &mut Writing,
-    at: &TopicPartition,
-    (before, after): (Offset, Offset),
-    cause: Cell,
-) -> Result<(), SqlError> {
-    let update = Query::new("UPDATE sink_offsets SET next_offset = ")
-        .arg(signed(after.0)?)
-        .sql(", cause_offset = CASE WHEN ")
-        .arg(cause.clone())
-        .sql(" > coalesce(cause_offset, -1) THEN ")
-        .arg(cause.clone())
-        .sql(" ELSE cause_offset END WHERE next_offset = ")
-        .arg(signed(before.0)?);
-    if writing.execute("moving a position", of(update.sql(" AND "), at)).await? == 1 {
-        return Ok(());
-    }
-    let stored = of(Query::new("SELECT next_offset FROM sink_offsets WHERE "), at);
-    match writing.fetch("reading a position", stored).await?.into_iter().next() {
-        Some(mut row) => {
-            Err(SqlError::Moved { partition: at.to_string(), expected: before.0, found: row.number()? })
+/// The error for positions that are not where the batch starts. Those that this transaction has just moved are at the
+/// batch's end, so one that is elsewhere is named first.
+fn elsewhere(moves: &[Move<'_>], stored: &BTreeMap<TopicPartition, u64>) -> SqlError {
+    let found = |one: &Move<'_>| stored.get(one.at).copied().unwrap_or_default();
+    let other = moves.iter().find(|one| stored.contains_key(one.at) && found(one) != one.after.0);
+    match other.or_else(|| moves.first()) {
+        Some(one) => {
+            SqlError::Moved { partition: one.at.to_string(), expected: one.before.0, found: found(one) }
         }
-        None => begin_position(writing, at, after, cause).await,
+        None => SqlError::Unfit("a batch without positions".to_owned()),
     }
 }
 
-async fn begin_position(
-    writing: &mut Writing,
-    at: &TopicPartition,
-    after: Offset,
-    cause: Cell,
-) -> Result<(), SqlError> {
+fn move_query(moves: &[Move<'_>]) -> Result<Query, SqlError> {
+    let mut query = Query::new("WITH moved (topic, partition, before, after, cause) AS (VALUES ");
+    for (number, one) in moves.iter().enumerate() {
+        query = query
+            .sql(if number == 0 { "(" } else { ", (" })
+            .text(&one.at.topic)
+            .sql(", ")
+            .arg(i64::from(one.at.partition.0))
+            .sql(", ")
+            .arg(signed(one.before.0)?)
+            .sql(", ")
+            .arg(signed(one.after.0)?)
+            .sql(", ")
+            .arg(one.cause.clone())
+            .sql(")");
+    }
+    Ok(query.sql(
+        ") UPDATE sink_offsets SET next_offset = moved.after, cause_offset = CASE \
+         WHEN moved.cause > coalesce(sink_offsets.cause_offset, -1) THEN moved.cause ELSE sink_offsets.cause_offset END \
+         FROM moved WHERE sink_offsets.topic = moved.topic AND sink_offsets.partition = moved.partition \
+         AND sink_offsets.next_offset = moved.before",
+    ))
+}
+
+async fn begin_position(writing: &mut Writing, one: Move<'_>) -> Result<(), SqlError> {
     let query = Query::new("INSERT INTO sink_offsets (topic, partition, next_offset, cause_offset) VALUES (")
-        .text(&at.topic)
+        .text(&one.at.topic)
         .sql(", ")
-        .arg(i64::from(at.partition.0))
+        .arg(i64::from(one.at.partition.0))
         .sql(", ")
-        .arg(signed(after.0)?)
+        .arg(signed(one.after.0)?)
         .sql(", ")
-        .arg(cause)
+        .arg(one.cause)
         .sql(")");
     writing.execute("beginning a position", query).await.map(drop)
-}
-
-fn of(query: Query, at: &TopicPartition) -> Query {
-    query.sql("topic = ").text(&at.topic).sql(" AND partition = ").arg(i64::from(at.partition.0))
 }

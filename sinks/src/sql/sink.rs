@@ -15,13 +15,12 @@ use streambook_runtime::{
 
 use super::{
     config::SqlConfig,
+    database::Database,
     error::SqlError,
     progress::{Causes, Committed, Progress},
     reads::SqlReads,
     rows::Collector,
-    schema,
     service::{self, Failed, Marks, Write},
-    sqlite::Sqlite,
 };
 
 /// The topics in SQL.
@@ -37,7 +36,7 @@ const INPUTS: [TopicDef; 6] = [
 /// Writes the public topics to SQL. The only writer of its database.
 #[derive(Debug)]
 pub struct SqlSink {
-    pub(super) database: Sqlite,
+    pub(super) database: Database,
     reads: SqlReads,
     pub(super) marks: Marks,
     committed: Committed,
@@ -55,9 +54,8 @@ struct Judged<'b> {
 impl SqlSink {
     /// Opens the database, making it or bringing its schema up to date.
     pub async fn open(config: &SqlConfig) -> Result<Self, SqlError> {
-        let database = Sqlite::open_for_writing(config).await?;
-        schema::migrate(&database, &schema::SQLITE).await?;
-        let reads = SqlReads::new(Sqlite::open_for_reading(config).await?);
+        let database = Database::open_for_writing(config).await?;
+        let reads = SqlReads::new(Database::open_for_reading(config).await?);
         let marks = service::marks(&database).await?;
         let (_, causes) = service::positions(&database).await?;
         Ok(Self { database, reads, marks, committed: Committed::starting_at(causes), unsure: None })
@@ -81,21 +79,23 @@ impl SqlSink {
 
     async fn write_batch(&mut self, batch: &Batch) -> Result<(), SqlError> {
         let judged = self.judge(batch)?;
-        if !self.happened_before(batch).await? {
-            self.commit(batch, &judged).await?;
+        let is_again = self.unsure.as_ref() == Some(&batch.after);
+        if !(is_again && self.has_happened(batch).await?) {
+            match self.commit(batch, &judged).await {
+                // The commit of which no answer came was still under way, and this attempt waited for it.
+                Err(SqlError::Moved { .. }) if is_again && self.has_happened(batch).await? => {}
+                done => done?,
+            }
         }
+        self.unsure = None;
         self.marks.extend(judged.marks);
         self.committed.advance(&judged.causes);
         Ok(())
     }
 
-    /// Whether this is the batch whose commit failed, and it had happened all the same.
-    async fn happened_before(&mut self, batch: &Batch) -> Result<bool, SqlError> {
-        if self.unsure.as_ref() != Some(&batch.after) {
-            return Ok(false);
-        }
+    /// Whether the positions are those after the batch.
+    async fn has_happened(&self, batch: &Batch) -> Result<bool, SqlError> {
         let (positions, _) = service::positions(&self.database).await?;
-        self.unsure = None;
         Ok(batch.after.iter().all(|(at, after)| positions.get(at) == Some(after)))
     }
 

@@ -1,9 +1,10 @@
-//! The SQLite dialect: connections, transactions, the bulk insert, and which errors pass. Nothing else in this sink names
-//! SQLite; PostgreSQL is a second file like this one and a second folder of schema steps.
+//! The SQLite dialect: connections, transactions, the bulk insert, and which errors pass.
 //!
 //! A commit is on disk when it returns (WAL with `synchronous = FULL`). Readers never wait for the writer nor it for them.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Decode, Row as _, Sqlite as Dialect, SqlitePool, TypeInfo, Value,
@@ -11,7 +12,7 @@ use sqlx::{
     error::DatabaseError,
     query::Query as Statement,
     sqlite::{
-        SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
+        SqliteArguments, SqliteConnectOptions, SqliteError, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
         SqliteSynchronous,
     },
 };
@@ -41,7 +42,11 @@ const STATEMENTS: usize = 256;
 #[derive(Debug, Clone)]
 pub(crate) struct Sqlite {
     pool: SqlitePool,
+    inserts: Inserts,
 }
+
+/// The texts of inserts by table and number of rows, each made once.
+type Inserts = Arc<Mutex<BTreeMap<(&'static str, usize), Arc<str>>>>;
 
 impl Sqlite {
     /// Opens the database, making it if it does not exist, with the one connection that writes.
@@ -72,8 +77,8 @@ impl Sqlite {
             .acquire_timeout(Duration::from_secs(10))
             .connect_with(options)
             .await
-            .map_err(|source| SqlError::Open { url: config.url.clone(), source })?;
-        Ok(Self { pool })
+            .map_err(|source| SqlError::Open { url: config.url.to_string(), source })?;
+        Ok(Self { pool, inserts: Inserts::default() })
     }
 
     /// Runs a query and reads all its rows. Who lists limits its query.
@@ -84,10 +89,10 @@ impl Sqlite {
     }
 
     /// Begins a transaction that holds the database's write lock from its first moment. Dropped, it is undone.
-    pub(crate) async fn begin(&self) -> Result<Writing, SqlError> {
+    pub(crate) async fn begin(&self) -> Result<SqliteWriting, SqlError> {
         let transaction = self.pool.begin_with("BEGIN IMMEDIATE").await;
         let transaction = transaction.map_err(|source| SqlError::statement("beginning a write", source))?;
-        Ok(Writing { transaction })
+        Ok(SqliteWriting { transaction, inserts: Arc::clone(&self.inserts) })
     }
 
     /// Closes all connections.
@@ -97,11 +102,12 @@ impl Sqlite {
 }
 
 /// A write transaction.
-pub(crate) struct Writing {
+pub(crate) struct SqliteWriting {
     transaction: sqlx::Transaction<'static, Dialect>,
+    inserts: Inserts,
 }
 
-impl Writing {
+impl SqliteWriting {
     /// Runs a statement; gives the number of rows it changed.
     pub(crate) async fn execute(&mut self, operation: &'static str, query: Query) -> Result<u64, SqlError> {
         let done = statement(query).execute(&mut *self.transaction).await;
@@ -132,7 +138,7 @@ impl Writing {
         let mut cells = rows.cells.into_iter();
         while left > 0 {
             let count = largest_power_of_two_in(left.min(ROWS_PER_STATEMENT));
-            let mut statement = sqlx::query(AssertSqlSafe(insert_text(rows.table, count)));
+            let mut statement = sqlx::query(AssertSqlSafe(self.insert_text(rows.table, count)));
             for cell in cells.by_ref().take(count * width) {
                 statement = bind(statement, cell);
             }
@@ -143,6 +149,11 @@ impl Writing {
         Ok(())
     }
 
+    fn insert_text(&self, table: &Table, rows: usize) -> Arc<str> {
+        let mut inserts = self.inserts.lock();
+        Arc::clone(inserts.entry((table.name, rows)).or_insert_with(|| insert_text(table, rows).into()))
+    }
+
     /// Commits: on disk when it returns.
     pub(crate) async fn commit(self) -> Result<(), SqlError> {
         self.transaction.commit().await.map_err(|source| SqlError::statement("committing a write", source))
@@ -150,22 +161,19 @@ impl Writing {
 }
 
 /// Whether the disk is full.
-pub(crate) fn is_disk_full(error: &sqlx::Error) -> bool {
+pub(crate) fn is_disk_full(error: &SqliteError) -> bool {
     primary_code(error) == Some(13)
 }
 
 /// Whether the same may go well another time (<https://www.sqlite.org/rescode.html>): busy, locked, out of memory, an I/O
-/// error, a full disk, a file that cannot be opened just now, a race for the lock; or the connection was lost.
-pub(crate) fn is_temporary(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => true,
-        error => matches!(primary_code(error), Some(5 | 6 | 7 | 10 | 13 | 14 | 15)),
-    }
+/// error, a full disk, a file that cannot be opened just now, a race for the lock.
+pub(crate) fn is_temporary(error: &SqliteError) -> bool {
+    matches!(primary_code(error), Some(5 | 6 | 7 | 10 | 13 | 14 | 15))
 }
 
 /// SQLite's primary result code: the low byte of the extended one.
-fn primary_code(error: &sqlx::Error) -> Option<u32> {
-    let code = error.as_database_error().and_then(DatabaseError::code)?;
+fn primary_code(error: &SqliteError) -> Option<u32> {
+    let code = error.code()?;
     code.parse::<u32>().ok().map(|code| code & 0xff)
 }
 
@@ -174,7 +182,6 @@ fn options(config: &SqlConfig) -> Result<SqliteConnectOptions, SqlError> {
     Ok(SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(false)
-        .foreign_keys(true)
         .busy_timeout(Duration::from_millis(config.busy_timeout_ms.into()))
         .statement_cache_capacity(STATEMENTS)
         .pragma("temp_store", "MEMORY")
@@ -194,6 +201,8 @@ fn bind(
     match cell {
         Cell::Null => statement.bind(None::<i64>),
         Cell::Integer(value) => statement.bind(value),
+        Cell::Flag(value) => statement.bind(i64::from(value)),
+        Cell::Amount(value) => statement.bind(value.to_string()),
         Cell::Text(value) => statement.bind(value),
         Cell::Bytes(value) => statement.bind(value),
     }

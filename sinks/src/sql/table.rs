@@ -30,6 +30,8 @@ pub(crate) enum Existing {
         key: &'static [&'static str],
         /// The column that counts versions.
         version: &'static str,
+        /// The columns that can be another in a newer row. Only these are set: an index of the others stays untouched.
+        changes: &'static [&'static str],
     },
 }
 
@@ -61,9 +63,9 @@ impl Table {
         match &self.existing {
             Existing::Refuse => String::new(),
             Existing::Keep { key } => format!(" ON CONFLICT ({key}) DO NOTHING"),
-            Existing::Newer { key, version } => {
-                let changed = self.columns.iter().filter(|column| !key.contains(column));
-                let set: Vec<_> = changed.map(|column| format!("{column} = excluded.{column}")).collect();
+            Existing::Newer { key, version, changes } => {
+                let set: Vec<_> =
+                    changes.iter().map(|column| format!("{column} = excluded.{column}")).collect();
                 format!(
                     " ON CONFLICT ({}) DO UPDATE SET {} WHERE excluded.{version} > {}.{version}",
                     key.join(", "),

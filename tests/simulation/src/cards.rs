@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use streambook_connectors::stripe::event::{Parsed, parse};
 use streambook_model::{
+    bytes::ContentHash,
     id::{MerchantId, PaymentId},
     message::Message,
     records::payment::{Payment, PaymentMethod},
@@ -164,7 +165,9 @@ impl Cards {
         match machine.random.below(6) {
             0 => {
                 let units = machine.random.between(1, 400);
-                self.refund(index, i64::try_from(units).unwrap_or(1), now);
+                if self.refund(index, i64::try_from(units).unwrap_or(1), now).is_some() {
+                    machine.faults.count("card refund");
+                }
             }
             1 => {
                 let refund = card.refunds.iter_mut().find(|refund| !refund.failed);
@@ -172,11 +175,13 @@ impl Cards {
                 refund.failed = true;
                 let refund = refund.clone();
                 let object = card.refund_object(&refund, "failed");
+                machine.faults.count("card refund failed");
                 self.emit(index, "refund.failed", &object, now);
             }
             2 if card.dispute.is_none() => {
                 card.dispute = Some(Dispute { verdict: Verdict::Open, fee: 1_500 });
                 let object = card.dispute_object("needs_response");
+                machine.faults.count("dispute opened");
                 self.emit(index, "charge.dispute.created", &object, now);
                 self.emit(index, "charge.dispute.funds_withdrawn", &object, now);
             }
@@ -188,6 +193,7 @@ impl Cards {
                 let won = machine.random.chance(50);
                 dispute.verdict = if won { Verdict::Won } else { Verdict::Lost };
                 let object = card.dispute_object(if won { "won" } else { "lost" });
+                machine.faults.count(if won { "dispute won" } else { "dispute lost" });
                 self.emit(index, "charge.dispute.closed", &object, now);
             }
             _ => {}
@@ -243,7 +249,14 @@ impl Cards {
         let parsed = parsed.map_err(|error| Violation::new("simulator", format!("{error:?}")))?;
         let Parsed::Known(known) = parsed else { return Ok(()) };
         let key = known.family.clone();
-        event.position = Some(machine.append(topics::STRIPE_INBOX, &key, &Message::from(*known))?);
+        let record = Message::from(*known);
+        event.position = Some(machine.append(topics::STRIPE_INBOX, &key, &record)?);
+        if let Message::StripeEvent(mut other) = record
+            && machine.fault("conflicting Stripe event", 4)
+        {
+            other.content_hash = ContentHash::ZERO;
+            machine.append(topics::STRIPE_INBOX, &key, &Message::from(other))?;
+        }
         if machine.has(Mutation::AcknowledgeStripeBeforeSync) {
             event.acknowledged = true;
         }

@@ -6,15 +6,14 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use alloy_primitives::{Address, B256, U256};
 use streambook_connectors::chain::{
-    BlockRef, Erc20Transfer, Feed, Follower, Observation, Resume, VerifiedBlock,
+    BlockRef, Feed, Follower, Observation, Resume,
     follower::{FollowError, Next, Step},
     resume,
     transfers::keep_tokens,
-    types::TransactionsProof,
 };
 use streambook_devchain::{
-    BlockSpec, ChainSettings, Content, DevBlock, DevChain, Dropped, FinalityRule, Limits, Outcome,
-    ReorgOptions, TRANSFER_TOPIC, Transfer, TransferRequest,
+    BlockSpec, ChainSettings, Content, DevBlock, DevChain, Dropped, FinalityRule, Limits, ReorgOptions,
+    Transfer, TransferRequest,
 };
 use streambook_model::{chain::ChainId, time::Timestamp};
 use tokio::sync::mpsc;
@@ -23,6 +22,7 @@ use crate::{
     log::{SimulatedLog, ready},
     machine::{Machine, Weather},
     mutation::Mutation,
+    verified::verified,
     violation::{Check, Violation},
 };
 
@@ -57,6 +57,14 @@ struct View {
     finalized: BlockRef,
 }
 
+/// A node that answers and learns nothing new.
+#[derive(Debug, Clone, Copy)]
+struct Stuck {
+    node: usize,
+    view: View,
+    looks: u64,
+}
+
 /// A chain, its nodes and its connector.
 pub struct Chain {
     /// Its id.
@@ -71,6 +79,8 @@ pub struct Chain {
     pub has_tags: bool,
     views: Vec<View>,
     nodes: usize,
+    /// A node that does not move on: which one, where it stands, and for how many more looks.
+    stuck: Option<Stuck>,
     forked: BTreeSet<usize>,
     follower: Option<Follower>,
     highest: u64,
@@ -97,6 +107,7 @@ impl Chain {
             has_tags: final_depth.is_some(),
             views: Vec::new(),
             nodes: 3,
+            stuck: None,
             forked: BTreeSet::new(),
             follower: None,
             highest: 0,
@@ -141,10 +152,14 @@ impl Chain {
         if let Some(target) = self.due(targets, machine) {
             // In time to the second, or one second late.
             time = seconds(target.deadline) + u64::from(machine.random.chance(40));
+            machine.faults.count("block at a deadline");
             let value = U256::from(target.amount.unsigned_abs());
             let from = Address::with_last_byte(0x22);
             transfers.push(TransferRequest::direct(self.token, from, target.address, value));
         }
+        let early = targets.iter().find(|target| target.early).map(|target| target.address);
+        let early = transfers.iter().filter(|made| early.is_some() && receiver(made) == early).count();
+        (0..early).for_each(|_| machine.faults.count("paid before its watch"));
         self.paid.extend(transfers.iter().filter_map(receiver));
         self.mine(time, &transfers)
     }
@@ -155,6 +170,12 @@ impl Chain {
         let fits = |target: &&Target| !target.early && (first..=last).contains(&seconds(target.deadline));
         let due: Vec<_> = targets.iter().filter(fits).copied().collect();
         machine.random.chance(50).then(|| machine.random.pick(&due).copied()).flatten()
+    }
+
+    /// How many blocks lift the chain above any head that it has left.
+    pub fn blocks_to_be_believed(&self) -> u64 {
+        let highest = self.views.iter().map(|view| view.head.number).max().unwrap_or(0);
+        highest.saturating_sub(self.blocks.head().reference().number) + 1
     }
 
     /// An empty block now.
@@ -169,12 +190,18 @@ impl Chain {
         if most == 0 {
             return;
         }
-        let limit = if machine.random.chance(80) { most.min(5) } else { most };
-        let depth = machine.random.between(1, limit);
+        let depth = match machine.random.below(100) {
+            0..80 => machine.random.between(1, most.min(5)),
+            80..92 => machine.random.between(1, most),
+            _ => most,
+        };
         let specs = self.replacement(head - depth, depth, targets, machine);
         let dropped = if machine.random.chance(70) { Dropped::Requeue } else { Dropped::Forget };
         if self.blocks.reorg(depth, &specs, ReorgOptions { dropped, ..ReorgOptions::default() }).is_ok() {
             machine.faults.count(if depth > 5 { "deep reorganisation" } else { "reorganisation" });
+            if head - depth == self.blocks.finalized() {
+                machine.faults.count("reorganisation just above finality");
+            }
             self.remember();
         }
     }
@@ -301,7 +328,22 @@ impl Chain {
             self.highest = highest.max().unwrap_or(0).max(self.highest);
         }
         let repeats = 1 + usize::from(machine.fault("connector appended twice", 4));
-        (0..repeats).try_for_each(|_| self.feed(&seen, machine))
+        (0..repeats).try_for_each(|_| self.feed(&seen, machine))?;
+        self.contradict(seen, machine)
+    }
+
+    /// Now and then a block is appended again and says something else of itself than before.
+    fn contradict(&self, seen: Vec<Observation>, machine: &mut Machine) -> Check {
+        let block = seen.into_iter().find_map(|seen| match seen {
+            Observation::Block(block) => Some(block),
+            _ => None,
+        });
+        let Some(mut block) = block else { return Ok(()) };
+        if !machine.fault("conflicting block", 3) {
+            return Ok(());
+        }
+        block.timestamp += 1;
+        self.feed(&[Observation::Block(block)], machine)
     }
 
     /// Whether the connector has nothing more to learn.
@@ -312,8 +354,23 @@ impl Chain {
         observed == Some(head) && (!self.has_tags || finalized == self.blocks.finalized())
     }
 
-    /// What a node says now: the first is up to date, the others lag.
-    fn view(&self, node: usize, machine: &mut Machine) -> Option<View> {
+    /// What a node says now: the first is up to date, the others lag, and one of them may be stuck.
+    fn view(&mut self, node: usize, machine: &mut Machine) -> Option<View> {
+        if machine.weather == Weather::Calm {
+            self.stuck = None;
+        }
+        if let Some(stuck) = self.stuck.filter(|stuck| stuck.node == node) {
+            self.stuck = (stuck.looks > 0).then(|| Stuck { looks: stuck.looks - 1, ..stuck });
+            return Some(stuck.view);
+        }
+        let view = self.lagging_view(node, machine)?;
+        if node > 0 && machine.fault("node stuck", 3) {
+            self.stuck = Some(Stuck { node, view, looks: machine.random.between(3, 30) });
+        }
+        Some(view)
+    }
+
+    fn lagging_view(&self, node: usize, machine: &mut Machine) -> Option<View> {
         let lag = if node == 0 || machine.weather == Weather::Calm { 0 } else { machine.random.index(4) };
         if lag > 0 {
             machine.faults.count("node lagged");
@@ -410,49 +467,4 @@ fn receiver(request: &TransferRequest) -> Option<Address> {
 /// Whole seconds since 1970.
 pub fn seconds(at: Timestamp) -> u64 {
     u64::try_from(at.millis() / 1_000).unwrap_or(0)
-}
-
-/// A block as `verify` would hand it on.
-fn verified(block: &DevBlock) -> VerifiedBlock {
-    let mut transfers = Vec::new();
-    let mut log_index = 0;
-    for (tx_index, made) in (0_u64..).zip(block.transactions()) {
-        if made.outcome == Outcome::Reverted {
-            continue;
-        }
-        for log in &made.logs {
-            transfers.extend(transfer(log, made.hash(), tx_index, log_index));
-            log_index += 1;
-        }
-    }
-    let header = block.header();
-    VerifiedBlock {
-        chain_id: 0,
-        number: header.number,
-        hash: block.hash(),
-        parent_hash: header.parent_hash,
-        timestamp: header.timestamp,
-        transfers,
-        unproven: Vec::new(),
-        transactions: TransactionsProof::Proven,
-    }
-}
-
-fn transfer(
-    log: &alloy_primitives::Log,
-    tx_hash: B256,
-    tx_index: u64,
-    log_index: u64,
-) -> Option<Erc20Transfer> {
-    let [topic, from, to] = log.topics() else { return None };
-    (*topic == TRANSFER_TOPIC).then(|| Erc20Transfer {
-        token: log.address,
-        from: Address::from_word(*from),
-        to: Address::from_word(*to),
-        value: U256::from_be_slice(&log.data.data),
-        tx_hash,
-        tx_index,
-        log_index,
-        tx_to: None,
-    })
 }

@@ -79,6 +79,10 @@ pub struct Clients {
     /// Every answer that a client was given.
     pub acknowledged: BTreeMap<RequestId, Bytes>,
     cursors: BTreeMap<u16, u64>,
+    /// Commands that a slow instance has not appended yet: the key and the record.
+    delayed: Vec<(String, Message)>,
+    /// How often more each instance that is stuck does not read its answers.
+    stuck: BTreeMap<u16, u64>,
     /// Every payment that a client was told of.
     pub payments: Vec<Payment>,
 }
@@ -197,11 +201,30 @@ impl Clients {
         request.sent_ms = machine.now().millis();
         let Some(record) = &request.record else { return Ok(()) };
         let key = request.merchant.to_string();
+        if machine.fault("command delayed", 6) {
+            self.delayed.push((key, record.clone()));
+            return Ok(());
+        }
         machine.append(topics::BOOK_INBOX, &key, record)?;
         if machine.fault("command appended twice", 5) {
             machine.append(topics::BOOK_INBOX, &key, record)?;
         }
         Ok(())
+    }
+
+    /// Appends some of the commands that were held up, in any order. What was appended meanwhile is not late, they are.
+    pub fn send_delayed(&mut self, most: usize, machine: &mut Machine) -> Check {
+        for _ in 0..most.min(self.delayed.len()) {
+            let (key, record) = self.delayed.swap_remove(machine.random.index(self.delayed.len()));
+            machine.append(topics::BOOK_INBOX, &key, &record)?;
+        }
+        Ok(())
+    }
+
+    /// The machine stopped, and with it its API instances: what they had not appended is gone.
+    pub fn crash(&mut self) {
+        self.delayed.clear();
+        self.stuck.clear();
     }
 
     /// Sends again what was not answered. Says whether there was any.
@@ -228,8 +251,11 @@ impl Clients {
     }
 
     /// The API instances read the answers that survive a crash, and tell the clients.
-    pub fn listen(&mut self, machine: &Machine) {
+    pub fn listen(&mut self, machine: &mut Machine) {
         for instance in 0..INSTANCES {
+            if self.is_stuck(instance, machine) {
+                continue;
+            }
             let partition = TopicPartition::new(topics::API_REPLIES.topic(), Partition(instance));
             let disk = machine.disk.lock();
             let safe = disk.synced_end(&partition);
@@ -244,6 +270,18 @@ impl Clients {
                 self.hear(&record.value);
             }
         }
+    }
+
+    fn is_stuck(&mut self, instance: u16, machine: &mut Machine) -> bool {
+        if machine.weather == Weather::Calm {
+            return false;
+        }
+        let times = self.stuck.entry(instance).or_default();
+        if *times == 0 && machine.fault("API instance stuck", 3) {
+            *times = machine.random.between(2, 12);
+        }
+        *times = times.saturating_sub(1);
+        *times > 0
     }
 
     fn hear(&mut self, value: &Bytes) {

@@ -1,11 +1,13 @@
-//! What must hold of every run, one predicate each, by name. None of them knows how a processor works; the ledger's own
-//! are those of `streambook_processors::book::ledger::invariants`, which `verify` uses too.
+//! What must hold of every run, by name. None of it knows how a processor works. The invariants of the books are the
+//! predicates of `streambook_processors::invariants`, which `verify` and the books at run time use too; here are those
+//! that only a simulation can judge, since it knows what the world did.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use streambook_model::{
     bytes::ContentHash,
+    codec,
     id::{EndpointId, EventId, MerchantId, TransactionId},
     message::Message,
     position::TopicPartition,
@@ -13,28 +15,30 @@ use streambook_model::{
         book::Caller,
         chain::TransferStatus,
         ledger::LedgerTransaction,
-        payment::PaymentStatus,
         registry::Endpoint,
         reply::{CommandOutcome, CommandReply},
     },
     topics,
 };
-use streambook_processors::book::ledger::{
-    BUILTIN_POSTINGS,
-    invariants::{LedgerAudit, mirrors},
+use streambook_processors::invariants::{
+    Before, BookAudit, Found, KeySeen, LedgerAudit, Waiting, clearing_is_zero_at_rest, event_is_posted_once,
+    key_gives_the_same, pending_is_never_negative, pending_is_resolved_once, reversed_at_most_original,
 };
-use streambook_runtime::step::{Task, chain_of};
+use streambook_runtime::step::{Step, Taken, Task, chain_of};
 
 use crate::{
     history::History,
+    mutants::BOOK,
     store::Store,
     violation::{Check, Violation, ensure},
     wallet,
     world::World,
 };
 
-/// Dead letters that the scenario causes: money in another accepted asset, a value beyond 38 digits.
-const ALLOWED_LETTERS: [&str; 2] = ["unexpected_token", "amount_out_of_range"];
+/// Dead letters that the scenario causes: money in another accepted asset, a value beyond 38 digits, and records that
+/// contradict an earlier one of the same name.
+const ALLOWED_LETTERS: [&str; 4] =
+    ["unexpected_token", "amount_out_of_range", "conflicting_block", "conflicting_event"];
 
 /// Every invariant of a world at rest.
 pub fn check(world: &World, history: &History) -> Check {
@@ -43,10 +47,9 @@ pub fn check(world: &World, history: &History) -> Check {
     what_was_acknowledged_is_kept(world, history)?;
     books_balance(history)?;
     reversals_mirror(history)?;
-    postings_name_event_and_template(history)?;
+    each_event_is_posted_once(history)?;
     each_inclusion_is_posted_once(history)?;
-    gross_is_net_and_fee(history)?;
-    clearing_is_empty_for_completed_payments(history)?;
+    payments_leave_nothing_behind(history)?;
     event_versions_have_no_gaps(history)?;
     each_event_goes_once_to_each_subscriber(history)?;
     commands_are_answered_once_and_keys_hold(history)?;
@@ -61,9 +64,15 @@ pub fn replay_gives_the_same(world: &World, history: &History) -> Check {
         let Some(processor) = world.tasks.processors.get(slot.kind) else { continue };
         let task = Task::new(&**processor, slot.inbox.partition);
         let (mut state, mut outputs) = (Store::default(), BTreeMap::<TopicPartition, Vec<Bytes>>::new());
+        let mut audit = Audit::default();
         for record in world.machine.disk.lock().read(&slot.inbox, 0, usize::MAX) {
+            let change = state.changes();
             let step = task.step(&record, &mut state);
             let step = step.map_err(|stopped| Violation::new(NAME, chain_of(&stopped)))?;
+            if slot.kind == BOOK {
+                audit_step(&mut audit, (&record.value, &step), state.first_difference_since(change))?;
+            }
+            drop(state.take_changes());
             for output in step.outputs {
                 outputs.entry(output.to).or_default().push(output.record.value);
             }
@@ -80,6 +89,7 @@ pub fn replay_gives_the_same(world: &World, history: &History) -> Check {
                 )
             })?;
         }
+        audit.finish()?;
         let count = history.emitted.keys().filter(|(name, _)| name == task.name()).count();
         ensure(count == outputs.len(), NAME, || format!("{} emitted to a place it should not", task.name()))?;
         let differs = state.pairs().zip(slot.owner.store.pairs()).find(|(replayed, kept)| replayed != kept);
@@ -91,6 +101,34 @@ pub fn replay_gives_the_same(world: &World, history: &History) -> Check {
     }
     let stranger = history.emitted.keys().find(|(name, _)| !tasks.contains(name));
     ensure(stranger.is_none(), NAME, || format!("nobody runs {stranger:?}"))
+}
+
+/// What must hold of each step of a book, as `verify` checks it.
+type Audit = BookAudit<BTreeMap<Vec<u8>, Vec<u8>>>;
+
+fn audit_step(audit: &mut Audit, (value, step): (&Bytes, &Step), changed: Option<&Bytes>) -> Check {
+    let (Ok(record), true) = (codec::decode(value), step.taken != Taken::Repeat) else { return Ok(()) };
+    let changed = changed.map(|key| &key[..]);
+    let mut posted = 0;
+    for output in &step.outputs {
+        match codec::decode(&output.record.value) {
+            Ok(Message::LedgerTransaction(transaction)) => {
+                posted += 1;
+                audit.transaction(&transaction).map_err(found)?;
+            }
+            Ok(Message::PaymentEvent(event)) => audit.event(&event)?,
+            Ok(Message::CommandReply(reply)) => audit.reply((&record, &reply), changed).map_err(found)?,
+            _ => {}
+        }
+    }
+    audit.step(&record, posted, step.taken == Taken::DeadLettered, changed).map_err(found)
+}
+
+fn found(found: Found<std::convert::Infallible>) -> Violation {
+    match found {
+        Found::Violated(violation) => violation.into(),
+        Found::Failed(never) => match never {},
+    }
 }
 
 /// Nothing is put aside but what the scenario causes on purpose.
@@ -118,14 +156,11 @@ pub fn books_balance(history: &History) -> Check {
 
 /// The ledger's own audit of everything that was posted.
 pub fn audit(history: &History) -> Result<LedgerAudit, Violation> {
-    let broken = |violation: streambook_processors::book::ledger::invariants::Violation| {
-        Violation::new("books_balance", violation.to_string())
-    };
     let mut audit = LedgerAudit::default();
     for transaction in history.transactions() {
-        audit.observe(transaction).map_err(broken)?;
+        audit.observe(transaction)?;
     }
-    audit.finish().map_err(broken)?;
+    audit.finish()?;
     Ok(audit)
 }
 
@@ -141,22 +176,18 @@ pub fn reversals_mirror(history: &History) -> Check {
                 format!("{} reverses {of}, which is not there", reversal.transaction),
             )
         })?;
-        mirrors(original, reversal)
-            .map_err(|broken| Violation::new("reversals_mirror", broken.to_string()))?;
+        reversed_at_most_original(original, reversal)?;
     }
     Ok(())
 }
 
-/// Each posting names the money event it books, once in its book, and a template of a known version.
-pub fn postings_name_event_and_template(history: &History) -> Check {
-    const NAME: &str = "postings_name_event_and_template";
+/// Each money event is booked once in its book, whatever the template.
+pub fn each_event_is_posted_once(history: &History) -> Check {
     let mut events = BTreeSet::new();
     for posted in history.transactions() {
-        let known =
-            BUILTIN_POSTINGS.contains(&format!("\"{}\"", posted.template)) && posted.template_version == 1;
-        ensure(known && !posted.event.is_empty(), NAME, || format!("{posted:?}"))?;
-        let fresh = events.insert((posted.merchant, posted.livemode, posted.event.clone()));
-        ensure(fresh, NAME, || format!("{} is posted twice", posted.event))?;
+        let key = (posted.merchant, posted.livemode, posted.event.clone());
+        event_is_posted_once(posted, Before::of(events.get(&key)))?;
+        events.insert(key);
     }
     Ok(())
 }
@@ -185,49 +216,28 @@ pub fn each_inclusion_is_posted_once(history: &History) -> Check {
             None => posted.entry(transaction.event.clone()).or_default().0 += 1,
         }
     }
-    ensure(posted == expected && posted.values().all(|count| count.0 == 1 && count.1 <= 1), NAME, || {
+    for (name, (confirmed, orphaned)) in &posted {
+        let before = if *confirmed > 1 || *orphaned > 1 { Before::Already } else { Before::Never };
+        pending_is_resolved_once(name, before)?;
+    }
+    ensure(posted == expected && posted.values().all(|count| count.0 == 1), NAME, || {
         let differs = expected.iter().find(|(name, count)| posted.get(*name) != Some(count));
         let extra = posted.keys().find(|name| !expected.contains_key(*name));
         format!("expected {differs:?}, unexpected {extra:?}")
     })
 }
 
-/// What is applied to a payment is what the merchant gets and the fee, to the unit.
-pub fn gross_is_net_and_fee(history: &History) -> Check {
-    for posted in history.transactions().filter(|posted| posted.template == "payment.applied") {
-        let of = |name: &str| -> i128 {
-            let ours = posted.entries.iter().filter(|entry| entry.account.as_str().contains(name));
-            ours.map(|entry| entry.amount.units()).sum()
-        };
-        let direct = of("/revenue") != 0;
-        let net_and_fee = if direct { of("/revenue") } else { of("/available") + of("/platform/fees") };
-        let fee_is_due = !direct || of("/fees_due") + of("/platform/fees") == 0;
-        ensure(of("/clearing") + net_and_fee == 0 && fee_is_due, "gross_is_net_and_fee", || {
-            format!("{posted:?}")
-        })?;
-    }
-    Ok(())
-}
-
-/// A completed payment of which nothing was refunded leaves nothing in clearing.
-pub fn clearing_is_empty_for_completed_payments(history: &History) -> Check {
-    let mut clearing = BTreeMap::new();
-    for posted in history.transactions() {
-        let entries = posted.entries.iter().filter(|entry| entry.account.as_str().ends_with("/clearing"));
-        *clearing.entry(posted.payment).or_insert(0) +=
-            entries.map(|entry| entry.amount.units()).sum::<i128>();
-    }
+/// Of no payment more is confirmed than was received, and a completed payment of which nothing was refunded leaves nothing
+/// in clearing.
+pub fn payments_leave_nothing_behind(history: &History) -> Check {
+    let mut waiting = Waiting::default();
+    history.transactions().for_each(|transaction| waiting.observe(transaction));
     let last: BTreeMap<_, _> =
         history.events.iter().map(|event| (event.payment.id, &event.payment)).collect();
     for payment in last.values() {
-        let exact = payment.status == PaymentStatus::Completed && payment.amount_refunded.is_zero();
-        let left = clearing.get(&Some(payment.id)).copied().unwrap_or(0);
-        let never_refunded =
-            history.events.iter().all(|event| event.payment.id != payment.id || event.refund.is_none());
-        if exact && never_refunded && left != 0 {
-            let detail = format!("{left} left in clearing");
-            return Err(Violation::of("clearing_is_empty_for_completed_payments", payment.id, detail));
-        }
+        pending_is_never_negative(payment.id, payment.amount_received, payment.amount_confirmed)?;
+        let holds = clearing_is_zero_at_rest(payment, &waiting);
+        holds.map_err(|broken| Violation { payment: Some(payment.id), ..broken.into() })?;
     }
     Ok(())
 }
@@ -295,24 +305,20 @@ fn wants(endpoint: &Endpoint, (merchant, livemode, event): (MerchantId, bool, &s
 
 /// Every command has exactly one answer; the same idempotency key gives the first answer again, or a conflict.
 pub fn commands_are_answered_once_and_keys_hold(history: &History) -> Check {
-    const NAME: &str = "commands_are_answered_once_and_keys_hold";
     let mut first: BTreeMap<(MerchantId, bool, String), (ContentHash, &CommandReply)> = BTreeMap::new();
     for answered in decided(history)? {
         let (caller, reply) = (answered.caller, answered.reply);
         let Some(asked) = &caller.idempotency else { continue };
         let key = (caller.merchant, caller.livemode, asked.key.clone());
-        let code = reply.problem.as_ref().map_or("", |problem| problem.code.as_str());
-        let right = match first.get(&key) {
-            None => code != "idempotency_key_reused",
-            Some((hash, before)) if *hash == asked.request_hash => {
-                reply.outcome == CommandOutcome::Replayed
-                    && (&reply.payment, &reply.refund) == (&before.payment, &before.refund)
-            }
-            Some(_) => code == "idempotency_key_reused",
+        let code = reply.problem.as_ref().map(|problem| problem.code.as_str());
+        let seen = match first.get(&key) {
+            None => KeySeen::Never,
+            Some((hash, before)) if *hash == asked.request_hash => KeySeen::Same {
+                is_result_the_same: (&reply.payment, &reply.refund) == (&before.payment, &before.refund),
+            },
+            Some(_) => KeySeen::Other,
         };
-        ensure(right, NAME, || {
-            format!("key {} of {}: {:?} {code}", asked.key, caller.merchant, reply.outcome)
-        })?;
+        key_gives_the_same(&asked.key, seen, reply.outcome, code)?;
         if reply.outcome == CommandOutcome::Accepted {
             first.insert(key, (asked.request_hash, reply));
         }

@@ -11,7 +11,7 @@
 //! | `random`, `faults`, `mutation`, `violation` | chance, counts, deliberate defects, findings |
 //! | `disk`, `store`, `log` | the disk with one write-ahead log, a task's state, the `Log` trait over it |
 //! | `tasks`, `mutants` | the runtime of both engines, and processors that are broken on purpose |
-//! | `chain`, `cards`, `clients`, `operator` | what happens outside: blocks, Stripe, merchants, administration |
+//! | `chain`, `verified`, `cards`, `clients`, `operator` | what happens outside: blocks, Stripe, merchants, administration |
 //! | `machine`, `world`, `rest` | the schedule, and how everything comes to rest |
 //! | `history`, `invariants`, `oracle` | what was recorded, and whether it is right |
 //! | `run` | one seed |
@@ -34,6 +34,7 @@ pub mod rest;
 pub mod run;
 pub mod store;
 pub mod tasks;
+pub mod verified;
 pub mod violation;
 pub mod wallet;
 pub mod world;

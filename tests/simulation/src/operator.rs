@@ -170,6 +170,12 @@ fn settings(chains: &[Chain], machine: &mut Machine) -> Result<Settings, Violati
         chains: chains.collect(),
         fee: FeeSchedule { parts_per_million: 5_000 },
         xpub: Some(XPUB.to_owned()),
-        postings: BUILTIN_POSTINGS.to_owned(),
+        postings: postings(),
     })
+}
+
+/// The built-in templates without their comments: each change of the settings is written to every partition.
+fn postings() -> String {
+    let said = |line: &&str| !line.is_empty() && !line.starts_with('#');
+    BUILTIN_POSTINGS.lines().filter(said).flat_map(|line| [line, "\n"]).collect()
 }

@@ -2,6 +2,7 @@
 //! every deadline passed, every transfer final where the chain knows finality and deep enough where it does not.
 
 use crate::{
+    chain::Chain,
     machine::{Engine, Weather},
     tasks::Outcome,
     violation::{Check, Violation},
@@ -10,10 +11,8 @@ use crate::{
 
 /// Rounds after which a system that still has something to do will never be done.
 const ROUNDS: usize = 10_000;
-/// Blocks that make everything confirmed and final.
-const BLOCKS: usize = 24;
-/// Blocks that lift a chain above any head it has left.
-const BLOCKS_TO_BE_BELIEVED: usize = 40;
+/// Blocks that make everything confirmed and final: more than the deepest finality and the deepest policy.
+const BLOCKS: u64 = 16;
 /// Seconds after which every deadline has passed.
 const LONGEST_DEADLINE: u64 = 600;
 
@@ -23,17 +22,20 @@ impl World {
         self.machine.weather = Weather::Calm;
         for slot in &mut self.tasks.slots {
             slot.zombie = None;
+            slot.stuck_until = 0;
         }
+        self.clients.send_delayed(usize::MAX, &mut self.machine)?;
         // A chain that ends below the head that was observed looks like a node that lags; it has to grow again.
-        self.grow(BLOCKS_TO_BE_BELIEVED)?;
+        self.grow(Chain::blocks_to_be_believed)?;
         self.settle()?;
         self.pass_time(LONGEST_DEADLINE);
-        self.grow(BLOCKS)?;
+        self.grow(|_| BLOCKS)?;
         self.settle()
     }
 
-    fn grow(&mut self, blocks: usize) -> Check {
-        for _ in 0..blocks {
+    fn grow(&mut self, blocks: impl Fn(&Chain) -> u64) -> Check {
+        let most = self.chains.iter().map(&blocks).max().unwrap_or(0);
+        for _ in 0..most {
             self.pass_time(1);
             let now = self.machine.now();
             self.chains.iter_mut().try_for_each(|chain| chain.grow_empty(now))?;
@@ -46,7 +48,7 @@ impl World {
         for _ in 0..ROUNDS {
             self.observe_chains()?;
             self.cards.deliver(&mut self.machine)?;
-            self.add_tasks();
+            self.add_stripe_tasks();
             self.work_until_idle()?;
             self.listen()?;
             if self.clients.are_answered() && self.cards.are_heard() {

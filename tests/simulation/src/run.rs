@@ -95,7 +95,7 @@ pub fn run(seed: u64, mutation: Option<Mutation>) -> Result<Report, Box<Failure>
 }
 
 fn play(world: &mut World) -> Result<History, Violation> {
-    let actions = world.machine.random.between(150, 450);
+    let actions = world.machine.random.between(100, 320);
     for _ in 0..actions {
         world.act()?;
     }

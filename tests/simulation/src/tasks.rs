@@ -13,6 +13,7 @@ use streambook_model::{
     records::{book::Tick, reply::CommandOutcome},
     topics,
 };
+use streambook_processors::invariants::rejected_command_changes_nothing;
 use streambook_runtime::{
     processor::Processor,
     step::{Output, Step, Task, chain_of},
@@ -54,6 +55,8 @@ pub struct Slot {
     pub owner: Owner,
     /// An old owner that does not know that it lost the task.
     pub zombie: Option<Owner>,
+    /// The step of the schedule until which the task's owner does nothing.
+    pub stuck_until: u64,
     snapshot: Owner,
 }
 
@@ -94,7 +97,7 @@ impl Tasks {
         let inbox = TopicPartition::new(processor.inbox().topic(), partition);
         if self.slots.iter().all(|slot| slot.inbox != inbox) {
             let (owner, snapshot) = (Owner::default(), Owner::default());
-            self.slots.push(Slot { kind, inbox, owner, zombie: None, snapshot });
+            self.slots.push(Slot { kind, inbox, owner, zombie: None, stuck_until: 0, snapshot });
         }
     }
 
@@ -127,7 +130,10 @@ impl Tasks {
         let hand = Hand::of(&**processor, index, slot);
         let Some(zombie) = &mut slot.zombie else { return Ok(()) };
         machine.faults.count("zombie went on");
-        distributed(&hand, zombie, machine)?;
+        if distributed(&hand, zombie, machine)? == Outcome::Crashed {
+            slot.zombie = None;
+            return Ok(());
+        }
         deliver(zombie, machine);
         if machine.random.chance(25) {
             slot.zombie = None;
@@ -232,6 +238,9 @@ fn distributed(hand: &Hand<'_>, owner: &mut Owner, machine: &mut Machine) -> Res
         return tick(hand, owner, machine);
     }
     for record in &records {
+        if machine.fault("crash between steps", 1) {
+            return Ok(Outcome::Crashed);
+        }
         let step = step(hand, record, &mut owner.store, machine)?;
         owner.keep(step.outputs);
         owner.store.next += 1;
@@ -251,12 +260,9 @@ fn step(hand: &Hand<'_>, record: &Record, store: &mut Store, machine: &Machine) 
     let change = store.changes();
     let stopped = |error| Violation::new("no_task_stops", chain_of(&error));
     let step = hand.task.step(unchecked.as_ref().unwrap_or(record), store).map_err(stopped)?;
-    if hand.kind == BOOK
-        && step.outputs.iter().any(is_rejection)
-        && let Some(key) = store.first_difference_since(change)
-    {
-        let detail = format!("{} offset {}: key {key:?}", hand.task.inbox(), record.offset);
-        return Err(Violation::new("a_rejected_command_changes_nothing", detail));
+    if hand.kind == BOOK && step.outputs.iter().any(is_rejection) {
+        let changed = store.first_difference_since(change).map(|key| &key[..]);
+        rejected_command_changes_nothing(CommandOutcome::Rejected, changed)?;
     }
     Ok(step)
 }

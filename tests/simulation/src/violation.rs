@@ -31,6 +31,12 @@ impl std::fmt::Display for Violation {
     }
 }
 
+impl From<streambook_processors::invariants::Violation> for Violation {
+    fn from(broken: streambook_processors::invariants::Violation) -> Self {
+        Self::new(broken.invariant.name(), broken.detail)
+    }
+}
+
 /// The answer of a predicate.
 pub type Check = Result<(), Violation>;
 

@@ -70,7 +70,7 @@ impl World {
     }
 
     /// Tasks run where there is something for them; the other partitions' tasks would have settings and no more.
-    pub fn add_tasks(&mut self) {
+    fn add_tasks(&mut self) {
         let of = |key: String, topic: topics::TopicDef| partition_of(key.as_bytes(), topic.partitions);
         self.tasks.add(REGISTRY, Partition(0));
         for merchant in &self.operator.merchants {
@@ -79,11 +79,14 @@ impl World {
         for chain in &self.chains {
             self.tasks.add(REORG, of(chain.id.to_string(), topics::CHAIN_INBOX));
         }
+    }
+
+    /// The tasks of the partitions that Stripe's events have gone to.
+    pub fn add_stripe_tasks(&mut self) {
         let stripe: Vec<_> = {
             let disk = self.machine.disk.lock();
-            let of_stripe =
-                |of: &&streambook_model::position::TopicPartition| of.topic == topics::STRIPE_INBOX.topic();
-            disk.partitions().filter(of_stripe).map(|of| of.partition).collect()
+            let of_stripe = disk.partitions().filter(|of| of.topic.as_str() == topics::STRIPE_INBOX.name);
+            of_stripe.map(|of| of.partition).collect()
         };
         for partition in stripe {
             self.tasks.add(DEDUP, partition);
@@ -110,20 +113,30 @@ impl World {
                 Ok(())
             }
             96 => self.operator.change(&mut self.machine),
-            97 => self.clients.retry(&mut self.machine).map(drop),
+            97 => {
+                self.clients.send_delayed(3, &mut self.machine)?;
+                self.clients.retry(&mut self.machine).map(drop)
+            }
             _ => self.break_something(),
         }
     }
 
     fn work(&mut self) -> Check {
         let index = self.machine.random.index(self.tasks.slots.len());
-        match self.tasks.work(index, &mut self.machine)? {
-            Outcome::Crashed => {
-                self.crash();
-                Ok(())
-            }
-            Outcome::Idle | Outcome::Worked => Ok(()),
+        let Some(slot) = self.tasks.slots.get_mut(index) else { return Ok(()) };
+        if slot.stuck_until > self.steps {
+            return Ok(());
         }
+        if self.machine.fault("task stuck", 1) {
+            slot.stuck_until = self.steps + self.machine.random.between(20, 120);
+            return Ok(());
+        }
+        match (self.tasks.work(index, &mut self.machine)?, self.machine.engine) {
+            (Outcome::Crashed, Engine::Embedded) => self.crash(),
+            (Outcome::Crashed, Engine::Distributed) => self.tasks.move_task(index, &mut self.machine),
+            (Outcome::Idle | Outcome::Worked, _) => {}
+        }
+        Ok(())
     }
 
     fn deliver(&mut self) -> Check {
@@ -164,7 +177,7 @@ impl World {
             self.cards.happen(&self.clients.payments, &mut self.machine);
         }
         self.cards.deliver(&mut self.machine)?;
-        self.add_tasks();
+        self.add_stripe_tasks();
         Ok(())
     }
 
@@ -174,7 +187,7 @@ impl World {
         if self.machine.weather == Weather::Calm || self.machine.random.chance(70) {
             self.machine.disk.lock().sync();
         }
-        self.clients.listen(&self.machine);
+        self.clients.listen(&mut self.machine);
         self.cards.hear(&self.machine);
         self.cards.follow(&self.clients.payments);
         Ok(())
@@ -207,6 +220,10 @@ impl World {
         if keep < unsynced {
             self.machine.faults.count("unsynced writes lost");
         }
+        if keep < unsynced && self.machine.random.chance(50) {
+            // The first lost commit had begun to reach the disk; opening finds it incomplete and drops it whole.
+            self.machine.faults.count("commit torn");
+        }
         let torn = match self.machine.mutation {
             Some(Mutation::KeepTornCommit) => Torn::AppendsKept,
             _ => Torn::Dropped,
@@ -216,5 +233,6 @@ impl World {
         self.chains.iter_mut().for_each(Chain::stop_connector);
         // What survived may have been heard of; the rest was not answered.
         self.cards.crash();
+        self.clients.crash();
     }
 }

@@ -8,7 +8,7 @@ use streambook_simulation::{
 };
 
 /// The most seeds a defect may survive.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 600;
 
 #[test]
 fn every_defect_is_caught() {

@@ -103,7 +103,7 @@ impl PipelineBench {
         plant.stop().await;
         Ok(PipelineReport {
             merchants: self.merchants,
-            sql: self.sql,
+            sql: self.sql.clone(),
             in_flight: self.in_flight,
             chain: self.chain,
             levels,

@@ -1,10 +1,9 @@
 //! The parts under measurement, wired as `up` wires them: every task, and the SQL sink. What an operator and merchants
 //! would have set up is set up through the registry.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use clap::ValueEnum;
 use serde::Serialize;
 use streambook_log::{Log, ReadLimit, Visibility, embedded::EmbeddedLog};
 use streambook_model::{
@@ -30,7 +29,7 @@ use streambook_runtime::{
     sink_runner::SinkRunner,
     threads::TaskThreads,
 };
-use streambook_sinks::sql::{Progress, SqlConfig, SqlReads, SqlSink};
+use streambook_sinks::sql::{Progress, SqlConfig, SqlReads, SqlSink, SqlUrl};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -46,13 +45,28 @@ pub(super) const TOKEN: Address = Address::new([0xaa; 20]);
 const SET_UP_MOST: Duration = Duration::from_secs(60);
 
 /// Where results go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SqlChoice {
     /// SQLite with full synchronous commits; a payment is done when its rows are committed.
     Sqlite,
+    /// PostgreSQL, an empty database; the same.
+    Postgres(SqlUrl),
     /// Nowhere; a payment is done when its event is synced.
     None,
+}
+
+impl FromStr for SqlChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "sqlite" => Ok(Self::Sqlite),
+            "none" => Ok(Self::None),
+            url if url.starts_with("postgres") => Ok(Self::Postgres(url.into())),
+            _ => Err("use `sqlite`, `none`, or `postgres://user@host:5432/database`".to_owned()),
+        }
+    }
 }
 
 /// The running parts.
@@ -88,8 +102,12 @@ impl Plant {
             threads: TaskThreads::start()?,
         };
         plant.start_tasks();
-        if bench.sql == SqlChoice::Sqlite {
-            plant.start_sql(&SqlConfig::at(&directory.join("streambook.db"))).await?;
+        match &bench.sql {
+            SqlChoice::Sqlite => plant.start_sql(&SqlConfig::at(&directory.join("streambook.db"))).await?,
+            SqlChoice::Postgres(url) => {
+                plant.start_sql(&SqlConfig { url: url.clone(), ..SqlConfig::default() }).await?;
+            }
+            SqlChoice::None => {}
         }
         plant.set_up(bench.chain.confirmations).await?;
         Ok(plant)

@@ -16,6 +16,8 @@ use streambook_model::{
     topics::{self, TopicDef},
 };
 
+use streambook_processors::invariants::Invariant;
+
 use super::{
     OFFSETS, Sql, at_position, base,
     cell::{Cell, Row},
@@ -153,28 +155,21 @@ impl<'a> BookRows<'a> {
             _ => None,
         };
         let (Some(from), Some(to)) = (position(rows.first()), position(rows.last())) else { return Ok(()) };
-        let found = self.fetch(table, from, to.saturating_add(1), i64::MAX)?;
+        let found = self.fetch(table, from, to.saturating_add(1))?;
         self.rows += rows.len() as u64;
         match table.first_difference(rows, &found) {
             None => Ok(()),
             Some((difference, key)) => {
                 let at = position(Some(&key)).unwrap_or(from);
-                Err(at_position(difference, topic, at).into())
+                Err(at_position(difference.of(Invariant::SqlIsTheLog), topic, at).into())
             }
         }
     }
 
-    fn fetch(
-        &self,
-        table: &'static Table,
-        from: i64,
-        to: i64,
-        limit: i64,
-    ) -> Result<Vec<Row>, VerifyFailure> {
+    fn fetch(&self, table: &'static Table, from: i64, to: i64) -> Result<Vec<Row>, VerifyFailure> {
         let keys = table.key_columns();
-        let sql =
-            format!("{} WHERE position >= $1 AND position < $2 ORDER BY {keys} LIMIT $3", table.select());
-        let arguments = [Cell::Integer(from), Cell::Integer(to), Cell::Integer(limit)];
+        let sql = format!("{} WHERE position >= $1 AND position < $2 ORDER BY {keys}", table.select());
+        let arguments = [Cell::Integer(from), Cell::Integer(to)];
         self.shared.runtime.block_on(self.sql.rows(table.name, sql, &arguments))
     }
 
@@ -204,11 +199,23 @@ impl<'a> BookRows<'a> {
     }
 
     fn nothing_beyond(&self, table: &'static Table, taken: &Taken) -> Result<(), Halt> {
-        let (from, to) = (self.position(Offset(taken.until)), base(self.partition).saturating_add(OFFSETS));
-        match self.fetch(table, from, to, 1)?.first() {
-            None => Ok(()),
-            Some(row) => Err(at_position(table.extra(row).0, taken.topic, from).into()),
-        }
+        let (start, end) = (base(self.partition), base(self.partition).saturating_add(OFFSETS));
+        // The sink may have gone on, so the position is the one at the moment of the query.
+        let next = "SELECT max(next_offset) FROM sink_offsets WHERE topic = $2 AND partition = $3";
+        let sql = format!(
+            "{} WHERE position >= $1 + coalesce(({next}), 0) AND position < $4 ORDER BY {} LIMIT 1",
+            table.select(),
+            table.key_columns()
+        );
+        let (topic, partition) = (Cell::text(taken.topic.name), Cell::Integer(self.partition.0.into()));
+        let arguments = [Cell::Integer(start), topic, partition, Cell::Integer(end)];
+        let found = self.shared.runtime.block_on(self.sql.rows(table.name, sql, &arguments))?;
+        let Some(row) = found.first() else { return Ok(()) };
+        let at = match row.first() {
+            Some(Cell::Integer(position)) => *position,
+            _ => self.position(Offset(taken.until)),
+        };
+        Err(at_position(table.extra(row).0.of(Invariant::SqlIsTheLog), taken.topic, at).into())
     }
 
     fn keep_ends(&mut self) -> Result<(), VerifyFailure> {
@@ -219,13 +226,11 @@ impl<'a> BookRows<'a> {
         balances.flush()?;
         self.payments.flush()?;
         self.refunds.flush()?;
-        let row = |taken: &Taken| {
-            let source = taken.last.as_ref()?;
-            let partition = Cell::Integer(self.partition.0.into());
-            let (task, chain) = (Cell::text(&source.task), Cell::text(source.chain));
-            Some(vec![Cell::text(taken.topic.name), partition, task, Cell::unsigned(source.seq), chain])
+        let last = |taken: &Taken| {
+            let at = (taken.topic.name.to_owned(), i64::from(self.partition.0));
+            taken.last.clone().map(|source| (at, source))
         };
-        self.sql.sources.lock().extend([&self.ledger, &self.events].into_iter().filter_map(row));
+        self.sql.sources.lock().extend([&self.ledger, &self.events].into_iter().filter_map(last));
         Ok(())
     }
 }

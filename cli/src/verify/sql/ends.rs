@@ -19,7 +19,10 @@ use super::{
     cell::{Cell, Row},
     expected,
     table::{BALANCES, ENTRIES, EVENTS, PAYMENTS, REFUNDS, SOURCES, TRANSACTIONS, Table},
+    tail::Tail,
 };
+use streambook_processors::invariants::Invariant;
+
 use crate::verify::{
     progress::{Progress, Stage},
     replay::Shared,
@@ -38,7 +41,7 @@ pub(super) struct Ends {
 
 /// What a row must be.
 #[derive(Debug, Serialize, Deserialize)]
-enum Must {
+pub(super) enum Must {
     /// Exactly this.
     Be(Row),
     /// Something with this SHA-256, made of the record at this position.
@@ -72,7 +75,8 @@ impl Ends {
         self.index.flush()
     }
 
-    fn after(&self, key: &[u8]) -> Result<VecDeque<(Bytes, Must)>, VerifyFailure> {
+    /// The first of what must be there after a key.
+    pub(super) fn after(&self, key: &[u8]) -> Result<VecDeque<(Bytes, Must)>, VerifyFailure> {
         let decode = |(key, value): (Bytes, Bytes)| Ok((key, postcard::from_bytes(&value)?));
         let page = self.index.after(key, PAGE)?;
         page.into_iter().map(decode).collect::<Result<_, _>>().map_err(VerifyFailure::Index)
@@ -101,7 +105,8 @@ pub(crate) async fn compare_ends(
     shared: &Shared,
     progress: &mut dyn Progress,
 ) -> Result<u64, Halt> {
-    let mut walk = Walk { sql, shared, progress, rows: 0, total: 0 };
+    let tail = Tail::new(shared, sql.next.clone(), std::mem::take(&mut *sql.sources.lock()))?;
+    let mut walk = Walk { sql, shared, tail, progress, rows: 0, total: 0 };
     for table in [&PAYMENTS, &REFUNDS, &BALANCES] {
         walk.total += walk.count(table).await?;
     }
@@ -118,6 +123,7 @@ pub(crate) async fn compare_ends(
 struct Walk<'a> {
     sql: &'a Sql,
     shared: &'a Shared,
+    tail: Tail<'a>,
     progress: &'a mut dyn Progress,
     rows: u64,
     total: u64,
@@ -132,46 +138,77 @@ impl Walk<'_> {
         }
     }
 
-    /// Walks index and table side by side.
+    /// Walks index and table side by side, page by page. Each page of the table is read at one position of the sink, and the
+    /// index follows to there before the two are compared.
     async fn table(&mut self, table: &'static Table) -> Result<(), Halt> {
-        let ends = Ends::open(&self.shared.scratch, table)?;
-        let (mut must, mut found) = (ends.after(&[])?, self.page(table, None).await?);
+        let mut after: Option<Row> = None;
         loop {
-            let (left, right) = (must.pop_front(), found.pop_front());
-            match (&left, &right) {
-                (None, None) => return Ok(()),
-                (Some((key, must)), Some(row)) if *key == key_bytes(table.key_of(row)) => {
-                    self.row(table, must, row)?;
-                }
-                (Some((key, _)), Some(row)) if *key > key_bytes(table.key_of(row)) => {
-                    return Err(table.extra(row).0.into());
-                }
-                (None, Some(row)) => return Err(table.extra(row).0.into()),
-                (Some((_, must)), _) => return Err(self.missing(table, must)?.into()),
-            }
-            if let (true, Some((key, _))) = (must.is_empty(), &left) {
-                must = ends.after(key)?;
-            }
-            if let (true, Some(row)) = (found.is_empty(), &right) {
-                found = self.page(table, Some(row)).await?;
-                self.progress.update(Stage::Sql, self.rows, self.total);
+            let found = self.page(table, after.as_ref()).await?;
+            let is_last = found.len() < PAGE;
+            self.compare_page(table, after.as_ref(), &found, is_last)?;
+            self.progress.update(Stage::Sql, self.rows, self.total);
+            match found.into_iter().next_back() {
+                Some(last) if !is_last => after = Some(last),
+                _ => return Ok(()),
             }
         }
     }
 
-    async fn page(&self, table: &'static Table, after: Option<&Row>) -> Result<VecDeque<Row>, VerifyFailure> {
+    fn compare_page(
+        &mut self,
+        table: &'static Table,
+        after: Option<&Row>,
+        found: &[Row],
+        is_last: bool,
+    ) -> Result<(), Halt> {
+        let mut from = after.map(|row| key_bytes(table.key_of(row))).unwrap_or_default();
+        let mut must = VecDeque::new();
+        for row in found {
+            let key = key_bytes(table.key_of(row));
+            match self.next_must(table, &mut must, &mut from)? {
+                Some((expected, must)) if expected == key => self.row(table, &must, row)?,
+                Some((expected, must)) if expected < key => return Err(self.missing(table, &must)?.into()),
+                _ => return Err(table.extra(row).0.of(Invariant::SqlIsTheLog).into()),
+            }
+        }
+        match self.next_must(table, &mut must, &mut from)? {
+            Some((_, must)) if is_last => Err(self.missing(table, &must)?.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next of what must be there.
+    fn next_must(
+        &self,
+        table: &'static Table,
+        page: &mut VecDeque<(Bytes, Must)>,
+        from: &mut Bytes,
+    ) -> Result<Option<(Bytes, Must)>, VerifyFailure> {
+        if page.is_empty() {
+            *page = self.tail.ends(table).after(from)?;
+        }
+        let next = page.pop_front();
+        if let Some((key, _)) = &next {
+            from.clone_from(key);
+        }
+        Ok(next)
+    }
+
+    async fn page(&mut self, table: &'static Table, after: Option<&Row>) -> Result<Vec<Row>, Halt> {
         let keys = table.key_columns();
         let key = after.map(|row| table.key_of(row)).unwrap_or_default();
         let marks: Vec<_> = (1..=key.len()).map(|number| format!("${number}")).collect();
         let start =
             if key.is_empty() { String::new() } else { format!(" WHERE ({keys}) > ({})", marks.join(", ")) };
         let sql = format!("{}{start} ORDER BY {keys} LIMIT {PAGE}", table.select());
-        Ok(self.sql.rows(table.name, sql, key).await?.into())
+        let (next, found) = self.sql.at_once(table.name, Some((sql, key))).await?;
+        self.tail.follow(&next).await?;
+        Ok(found)
     }
 
     fn row(&mut self, table: &'static Table, must: &Must, row: &Row) -> Result<(), Halt> {
         self.rows += 1;
-        let differs = |expected: &Row| table.changed(expected, row).0;
+        let differs = |expected: &Row| table.changed(expected, row).0.of(Invariant::SqlIsTheLog);
         match must {
             Must::Be(expected) if expected == row => Ok(()),
             Must::Be(expected) => Err(differs(expected).into()),
@@ -193,7 +230,7 @@ impl Walk<'_> {
             Must::Be(row) => (Some(row.clone()), None),
             Must::Hash { position, .. } => (self.rebuild(*position)?, Some(*position)),
         };
-        let difference = table.missing(&row.unwrap_or_default()).0;
+        let difference = table.missing(&row.unwrap_or_default()).0.of(Invariant::SqlIsTheLog);
         Ok(match position {
             Some(position) => at_position(difference, topics::PAYMENTS_EVENTS, position),
             None => difference,
@@ -221,19 +258,22 @@ impl Walk<'_> {
         let end = i64::from(topics::SHARDS).saturating_mul(OFFSETS);
         let sql = format!("{} WHERE position < 0 OR position >= $1 LIMIT 1", table.select());
         let found = self.sql.rows(table.name, sql, &[Cell::Integer(end)]).await?;
-        found.first().map_or(Ok(()), |row| Err(table.extra(row).0.into()))
+        found.first().map_or(Ok(()), |row| Err(table.extra(row).0.of(Invariant::SqlIsTheLog).into()))
     }
 
     /// What the sink remembers of each task is what it has taken.
     async fn sources(&mut self) -> Result<(), Halt> {
-        let mut must = std::mem::take(&mut *self.sql.sources.lock());
-        must.sort();
         let keys = SOURCES.key_columns();
         let sql = format!("{} WHERE topic IN ($1, $2) ORDER BY {keys}", SOURCES.select());
         let of = [Cell::text(topics::LEDGER_TRANSACTIONS.name), Cell::text(topics::PAYMENTS_EVENTS.name)];
-        let found = self.sql.rows(SOURCES.name, sql, &of).await?;
+        let (next, found) = self.sql.at_once(SOURCES.name, Some((sql, &of))).await?;
+        self.tail.follow(&next).await?;
+        let must = self.tail.sources();
         self.rows += must.len() as u64;
-        SOURCES.first_difference(&must, &found).map_or(Ok(()), |(difference, _)| Err(difference.into()))
+        match SOURCES.first_difference(&must, &found) {
+            Some((difference, _)) => Err(difference.of(Invariant::SqlIsTheLog).into()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -242,4 +282,5 @@ fn unnamed(table: &Table, row: &Row) -> Difference {
     let key: Vec<_> = table.key_of(row).iter().map(ToString::to_string).collect();
     let what = format!("a row of {} in SQL is changed: {}", table.name, key.join(", "));
     Difference::new(what, "the payment after its last event, which was trimmed", "another content")
+        .of(Invariant::SqlIsTheLog)
 }

@@ -6,71 +6,98 @@
 
 mod books;
 mod cell;
+mod database;
 mod ends;
 mod expected;
 mod table;
+mod tail;
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
-};
 use streambook_model::{
+    meta::Source,
     position::{Partition, TopicPartition},
     topics::TopicDef,
 };
+use streambook_sinks::sql::SqlConfig;
 
-use self::cell::{Cell, Row};
 pub(crate) use self::{books::BookRows, ends::compare_ends};
+use self::{
+    cell::{Cell, Row},
+    database::Database,
+};
 use super::report::{Difference, VerifyFailure};
 
 /// Offsets of one partition in a row's `position`, which is `partition * 2^48 + offset`.
 const OFFSETS: i64 = 1 << 48;
-/// More than there are threads that read at once.
-const CONNECTIONS: u32 = 16;
 
 /// The sink's database, and how far it has come.
 #[derive(Debug)]
 pub(crate) struct Sql {
-    pool: SqlitePool,
-    /// By topic and partition: the next offset. Absent where the sink has taken nothing.
-    next: BTreeMap<(String, i64), i64>,
-    /// The rows of `sink_sources` that the replays lead to.
-    sources: Mutex<Vec<Row>>,
+    database: Database,
+    /// How far the sink was when the database was opened.
+    next: Next,
+    /// By topic and partition: the lineage of the last record up to there, as the replays give it.
+    sources: Mutex<BTreeMap<(String, i64), Source>>,
+}
+
+/// How far the sink is, by topic and partition: the next offset. Absent where it has taken nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Next(BTreeMap<(String, i64), u64>);
+
+impl Next {
+    fn of(&self, at: &TopicPartition) -> u64 {
+        let key = (at.topic.as_str().to_owned(), i64::from(at.partition.0));
+        self.0.get(&key).copied().unwrap_or(0)
+    }
+
+    fn set(&mut self, at: &TopicPartition, next: u64) {
+        self.0.insert((at.topic.as_str().to_owned(), i64::from(at.partition.0)), next);
+    }
 }
 
 impl Sql {
-    /// Opens the database of a file, read-only.
-    pub(crate) async fn open(path: &Path) -> Result<Self, VerifyFailure> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .read_only(true)
-            .busy_timeout(Duration::from_secs(10))
-            .disable_statement_logging();
-        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await;
-        let pool = pool.map_err(|source| VerifyFailure::Sql { operation: "opening it", source })?;
-        let mut sql = Self { pool, next: BTreeMap::new(), sources: Mutex::default() };
-        let positions = "SELECT topic, partition, next_offset FROM sink_offsets".to_owned();
-        for row in sql.rows("reading the sink's offsets", positions, &[]).await? {
-            if let [Cell::Text(topic), Cell::Integer(partition), Cell::Integer(next)] = row.as_slice() {
-                sql.next.insert((topic.clone(), *partition), *next);
-            }
-        }
+    /// Opens the sink's database, read-only.
+    pub(crate) async fn open(config: &SqlConfig) -> Result<Self, VerifyFailure> {
+        let database = Database::open(config).await?;
+        let mut sql = Self { database, next: Next::default(), sources: Mutex::default() };
+        (sql.next, _) = sql.at_once("reading the sink's offsets", None).await?;
         Ok(sql)
     }
 
-    /// The sink's next offset; 0 where it has taken nothing.
+    /// The sink's next offset when the database was opened; 0 where it has taken nothing.
     pub(crate) fn next(&self, topic: TopicDef, partition: Partition) -> u64 {
-        let next = self.next.get(&(topic.name.to_owned(), i64::from(partition.0)));
-        next.and_then(|next| u64::try_from(*next).ok()).unwrap_or(0)
+        self.next.of(&TopicPartition::new(topic.topic(), partition))
+    }
+
+    /// Reads how far the sink is, and rows, as they stand at one moment.
+    async fn at_once(
+        &self,
+        operation: &'static str,
+        query: Option<(String, &[Cell])>,
+    ) -> Result<(Next, Vec<Row>), VerifyFailure> {
+        let mut moment = self.database.moment(operation).await?;
+        let positions = "SELECT topic, partition, next_offset FROM sink_offsets".to_owned();
+        let mut next = Next::default();
+        for row in moment.rows(operation, positions, &[]).await? {
+            if let [Cell::Text(topic), Cell::Integer(partition), Cell::Integer(offset)] = row.as_slice() {
+                let offset = u64::try_from(*offset).unwrap_or_default();
+                next.0.insert((topic.clone(), *partition), offset);
+            }
+        }
+        match query {
+            Some((sql, arguments)) => {
+                let found = moment.rows(operation, sql, arguments).await?;
+                Ok((next, found))
+            }
+            None => Ok((next, Vec::new())),
+        }
     }
 
     /// What the sink has not taken yet, as a note.
     pub(crate) fn lag(&self, at: &TopicPartition, end: u64) -> Option<String> {
-        let next = self.next.get(&(at.topic.as_str().to_owned(), i64::from(at.partition.0)));
-        let next = next.and_then(|next| u64::try_from(*next).ok()).unwrap_or(0);
+        let next = self.next.of(at);
         let behind = end.checked_sub(next).filter(|behind| *behind > 0)?;
         Some(format!(
             "SQL has not taken the last {behind} records of {at} yet; it was compared up to offset {next}"
@@ -84,23 +111,12 @@ impl Sql {
         sql: String,
         arguments: &[Cell],
     ) -> Result<Vec<Row>, VerifyFailure> {
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for argument in arguments {
-            query = match argument {
-                Cell::Null => query.bind(None::<i64>),
-                Cell::Integer(value) => query.bind(*value),
-                Cell::Text(value) => query.bind(value.clone()),
-                Cell::Bytes(value) => query.bind(value.clone()),
-            };
-        }
-        let failed = |source| VerifyFailure::Sql { operation, source };
-        let rows = query.fetch_all(&self.pool).await.map_err(failed)?;
-        rows.iter().map(cell::read).collect::<Result<_, _>>().map_err(failed)
+        self.database.rows(operation, sql, arguments).await
     }
 
     /// Closes the connections.
     pub(crate) async fn close(&self) {
-        self.pool.close().await;
+        self.database.close().await;
     }
 }
 

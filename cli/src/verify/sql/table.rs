@@ -110,10 +110,19 @@ pub(super) static BALANCES: Table = Table {
 pub(super) static SOURCES: Table =
     Table { name: "sink_sources", columns: &["topic", "partition", "task", "seq", "chain"], key: 3 };
 
+/// Columns that are amounts.
+const AMOUNTS: [&str; 6] =
+    ["amount", "balance", "amount_received", "amount_confirmed", "amount_refunded", "fee"];
+
 impl Table {
-    /// `SELECT` and the columns `FROM` this table.
+    /// `SELECT` and the columns `FROM` this table: amounts as text, which is what they are in SQLite and exact in PostgreSQL.
     pub(super) fn select(&self) -> String {
-        format!("SELECT {} FROM {}", self.columns.join(", "), self.name)
+        let column = |name: &&str| match *name {
+            amount if AMOUNTS.contains(&amount) => format!("CAST({amount} AS TEXT)"),
+            other => other.to_owned(),
+        };
+        let columns: Vec<_> = self.columns.iter().map(column).collect();
+        format!("SELECT {} FROM {}", columns.join(", "), self.name)
     }
 
     /// The key's columns.

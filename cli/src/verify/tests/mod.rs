@@ -2,9 +2,13 @@
 //! has tampered with.
 
 mod books;
+mod live;
 mod log;
+mod postgres;
 mod sql;
 mod world;
+
+use streambook_sinks::sql::SqlConfig;
 
 use super::{
     progress::Silent,
@@ -15,7 +19,7 @@ use self::world::World;
 
 /// Verifies a directory.
 async fn verified(world: &World) -> Report {
-    let (log, database) = (world.open(), world.database());
+    let (log, database) = (world.open(), SqlConfig::at(&world.database()));
     super::verify(log, &world::processors(), Some(&database), &mut Silent).await.unwrap()
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use streambook_log::embedded::EmbeddedLog;
+use streambook_sinks::sql::SqlConfig;
 
 use super::{
     World, verified,
@@ -30,7 +31,9 @@ impl Tampered {
         let database = copy.path().join("books.db");
         tamper(&database, sql).await;
         let log = Arc::clone(&self.log);
-        let report = crate::verify::verify(log, &processors(), Some(&database), &mut Silent).await.unwrap();
+        let report = crate::verify::verify(log, &processors(), Some(&SqlConfig::at(&database)), &mut Silent)
+            .await
+            .unwrap();
         assert_eq!(report.outcome(), Outcome::Differs, "{sql}");
         let difference = report.first_difference.unwrap();
         assert!(difference.what.contains(expect), "{sql}: {difference:#?}");

@@ -123,7 +123,13 @@ impl World {
 
     /// Verifies the directory by its path.
     pub(super) async fn verify_closed(&self) -> Result<Report, VerifyFailure> {
-        verify_directory(self.log_options(), &processors(), Some(&self.database()), &mut Silent).await
+        verify_directory(
+            self.log_options(),
+            &processors(),
+            Some(&SqlConfig::at(&self.database())),
+            &mut Silent,
+        )
+        .await
     }
 
     pub(super) fn path(&self) -> PathBuf {
@@ -143,27 +149,38 @@ impl World {
 
     /// Runs the real sink until it has taken everything.
     pub(super) async fn fill_sql(&self) {
+        self.fill(&SqlConfig::at(&self.database())).await;
+    }
+
+    /// The same with this database.
+    pub(super) async fn fill(&self, config: &SqlConfig) {
         let log = self.open();
-        let sink = SqlSink::open(&SqlConfig::at(&self.database())).await.unwrap();
-        let stop = CancellationToken::new();
+        let sink = SqlSink::open(config).await.unwrap();
+        let (reads, stop) = (sink.reads(), CancellationToken::new());
         let limit = ReadLimit { records: 5_000, bytes: 8 << 20 };
         let fed =
             SinkRunner::new(Arc::<EmbeddedLog>::clone(&log), sink, limit, clock::system(), Health::default());
         let sink = tokio::spawn(fed.run(stop.clone()));
         let mut wanted = 0;
-        for topic in [topics::LEDGER_TRANSACTIONS, topics::PAYMENTS_EVENTS, topics::REGISTRY_EVENTS] {
+        let topics = [topics::LEDGER_TRANSACTIONS, topics::PAYMENTS_EVENTS, topics::REGISTRY_EVENTS];
+        for topic in topics {
             for number in 0..topic.partitions {
                 let at = TopicPartition::new(topic.topic(), Partition(number));
                 wanted += log.bounds(&at, Visibility::Written).await.unwrap().records();
             }
         }
-        let taken = "SELECT coalesce(sum(next_offset), 0) FROM sink_offsets \
-                     WHERE topic IN ('ledger.transactions', 'payments.events', 'registry.events')";
-        while self.number(taken).await != i64::try_from(wanted).unwrap() {
+        let taken = async || {
+            let positions = reads.positions().await.unwrap();
+            let ours =
+                positions.iter().filter(|(at, _)| topics.iter().any(|topic| topic.topic() == at.topic));
+            ours.map(|(_, next)| next.0).sum::<u64>()
+        };
+        while taken().await != wanted {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         stop.cancel();
         sink.await.unwrap();
+        reads.close().await;
     }
 
     /// The same once more, in a directory of its own.
@@ -171,14 +188,6 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         copy_files(self.directory.path(), directory.path());
         Self { directory }
-    }
-
-    pub(super) async fn number(&self, sql: &str) -> i64 {
-        let mut connection = options(&self.database()).connect().await.unwrap();
-        let number =
-            sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut connection).await.unwrap();
-        connection.close().await.unwrap();
-        number
     }
 }
 

@@ -151,12 +151,17 @@ impl Follower {
         if let Some(block) = missing {
             return Err(ResumeError { block });
         }
+        // Left branches below finality are in the log too; to a node that is stuck on one they must be as unknown after
+        // a restart as they were before it.
+        resume.finalized.into_iter().for_each(|floor| tree.prune_to(floor));
+        // An older head can stand last in the log where it was appended twice.
+        let head = resume.head.filter(|head| tree.contains(head.hash)).or(resume.finalized);
         Ok(Self {
             start,
             remembered,
             tree,
-            head: resume.head,
-            tip: resume.head,
+            head,
+            tip: head,
             safe: None,
             finalized: resume.finalized,
             mode: Mode::Idle,

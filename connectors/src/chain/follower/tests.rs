@@ -345,3 +345,22 @@ fn safe_moves_with_its_branch_only() {
     run.settle(&world);
     assert_eq!(run.follower.on_safe(at(&world, 43)), Some(Observation::Safe(at(&world, 43))));
 }
+
+/// A node that is stuck on a branch that was left below finality is told from one that reorganises, after a restart too.
+#[test]
+fn a_branch_below_finality_stays_forgotten_after_a_restart() {
+    let mut world = World::of_height(7);
+    let left = world.head();
+    world.reorganise(2, 6, 0);
+    let recent: Vec<_> = world.canonical[5..].iter().chain([&left]).copied().collect();
+    let finalized = world.at(9).map(|block| block.reference());
+    for head in [world.head(), world.at(8).unwrap()] {
+        let resume = Resume { recent: recent.clone(), head: Some(head.reference()), finalized };
+        let mut follower = Follower::new(START, 1_000_000, resume).unwrap();
+        assert_eq!(follower.head().map(|head| head.number.max(9)), Some(head.number.max(9)));
+        for _ in 0..5 {
+            let step = follower.on_head(left);
+            assert_eq!((step.observations, step.next), (Vec::new(), Next::Wait(Wait::NodeLags)));
+        }
+    }
+}

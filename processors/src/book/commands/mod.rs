@@ -13,7 +13,7 @@ use streambook_model::{
     id::PaymentId,
     records::{
         book::{AcceptPayment, Caller, CancelPayment, CreatePayment, CreateRefund},
-        reply::CommandOutcome,
+        reply::{CommandOutcome, Problem},
     },
 };
 use streambook_runtime::processor::{Context, Fault};
@@ -23,6 +23,9 @@ use super::{
     idempotency::{self, Known},
     reply::{self, Answer, Denied},
     tables,
+};
+use crate::invariants::{
+    Invariant, KeySeen, at_run_time, key_gives_the_same, rejected_command_changes_nothing,
 };
 
 /// How a command was carried out.
@@ -71,21 +74,53 @@ fn answer(
     decide: impl FnOnce(&mut Context<'_>) -> Result<Done, Denied>,
 ) -> Result<(), Fault> {
     let now = context.now();
-    match idempotency::look_up(&context.state, caller, now)? {
-        Known::Same(answer) => reply::give(context, caller, CommandOutcome::Replayed, answer),
-        Known::Other => reply::refuse(context, caller, reply::key_reused()),
+    let known = idempotency::look_up(&context.state, caller, now)?;
+    let seen = match &known {
+        Known::New => KeySeen::Never,
+        Known::Same(_) => KeySeen::Same { is_result_the_same: true },
+        Known::Other => KeySeen::Other,
+    };
+    let decided = match known {
+        Known::Same(answer) => Ok(Done::before(answer)),
+        Known::Other => Err(reply::key_reused()),
         Known::New => match decide(context) {
-            Ok(done) => {
-                if done.outcome == CommandOutcome::Accepted {
-                    idempotency::remember(&mut context.state, caller, now, &done.answer)?;
-                }
-                reply::give(context, caller, done.outcome, done.answer);
-            }
-            Err(Denied::Problem(problem)) => reply::refuse(context, caller, problem),
+            Ok(done) => Ok(done),
+            Err(Denied::Problem(problem)) => Err(problem),
             Err(Denied::Fault(fault)) => return Err(fault),
         },
+    };
+    check(context, caller, seen, &decided)?;
+    match decided {
+        Ok(done) => {
+            if done.outcome == CommandOutcome::Accepted {
+                idempotency::remember(&mut context.state, caller, now, &done.answer)?;
+            }
+            reply::give(context, caller, done.outcome, done.answer);
+        }
+        Err(problem) => reply::refuse(context, caller, problem),
     }
     Ok(())
+}
+
+/// What must hold of a decided command. That the same key gives the same result is seen by a replay, which knows the first.
+fn check(
+    context: &mut Context<'_>,
+    caller: &Caller,
+    seen: KeySeen,
+    decided: &Result<Done, Problem>,
+) -> Result<(), Fault> {
+    let (outcome, code) = match decided {
+        Ok(done) => (done.outcome, None),
+        Err(problem) => (CommandOutcome::Rejected, Some(problem.code.as_str())),
+    };
+    if let Some(asked) = &caller.idempotency {
+        let holds = key_gives_the_same(&asked.key, seen, outcome, code);
+        at_run_time(context, Invariant::KeyGivesTheSame, holds)?;
+    }
+    // What the runtime itself notes of a record is below key 0.
+    let changed = context.state.changes().keys().find(|key| key.first() != Some(&0)).cloned();
+    let holds = rejected_command_changes_nothing(outcome, changed.as_deref());
+    at_run_time(context, Invariant::RejectedCommandChangesNothing, holds)
 }
 
 /// The caller's payment.

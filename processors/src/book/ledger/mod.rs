@@ -1,6 +1,6 @@
 //! The ledger of a merchant's books: money events become balanced transactions by posting templates, which are data.
 //!
-//! Guarantees, each a predicate of [`invariants`]: the entries of a transaction sum to zero for each asset; every entry
+//! Guarantees, each a predicate of [`invariants`](crate::invariants), checked before a transaction is emitted: the entries of a transaction sum to zero for each asset; every entry
 //! states the balance after it and the account's entry count, without gaps; every transaction extends its book's hash
 //! chain, numbered from 1 without gaps; a transaction is never changed, only reversed by a later one, at most once, in
 //! full. Positive is a debit, negative a credit. An amount that leaves the range is an error, never wrapped or cut.
@@ -19,7 +19,6 @@
 mod account;
 mod fee;
 mod hash;
-pub mod invariants;
 mod parse;
 mod post;
 mod store;

@@ -35,6 +35,14 @@ pub enum TemplateError {
         /// The name.
         template: &'static str,
     },
+    /// Money that was received would be nowhere in the books.
+    #[error("{set}: the template `{template}` posts nothing; what was received must be posted")]
+    NothingPosted {
+        /// The set.
+        set: String,
+        /// The name.
+        template: &'static str,
+    },
     /// Versions count from 1.
     #[error("{set}.{template}: version 0; versions count from 1")]
     Version {
@@ -131,6 +139,12 @@ fn parse_set(
         let unknown = || TemplateError::UnknownTemplate { set: set.into(), template: template.clone() };
         let name = TemplateName::parse(template).ok_or_else(unknown)?;
         templates.insert(name, parse_template(Place { set, template }, raw)?);
+    }
+    let empty = |name: &TemplateName| {
+        name.is_receipt() && templates.get(name).is_some_and(|template: &Template| template.lines.is_empty())
+    };
+    if let Some(name) = TemplateName::ALL.into_iter().find(empty) {
+        return Err(TemplateError::NothingPosted { set: set.into(), template: name.as_str() });
     }
     match TemplateName::ALL.into_iter().find(|name| !templates.contains_key(name)) {
         Some(missing) => Err(TemplateError::MissingTemplate { set: set.into(), template: missing.as_str() }),

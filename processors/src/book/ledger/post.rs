@@ -15,9 +15,13 @@ use streambook_model::{
 use streambook_runtime::processor::{Context, Fault};
 
 use super::{
-    Account, Amounts, Book, Posting, Side, Template, TemplateName,
+    Account, Amounts, Book, Part, Posting, Side, Template, TemplateName,
     hash::transaction_hash,
     store::{self, Head, Posted},
+};
+use crate::invariants::{
+    Invariant, Parts, at_run_time, balance_is_replay_of_entries, entry_versions_have_no_gaps,
+    gross_is_net_and_fee, hash_chain_links, lines_are_taken_back, posting_names_its_cause, sum_zero,
 };
 
 /// A transaction before it has its place in the book.
@@ -45,6 +49,12 @@ pub fn post(
 ) -> Result<Option<TransactionId>, Fault> {
     let Posting { set, template: name, payment, refund, event, occurred_at, asset, amounts } = posting;
     let template = store::template(&context.state, set, name)?.ok_or_else(|| unknown_set(set))?;
+    let parts = Parts {
+        gross: amounts.part(Part::Gross)?,
+        net: amounts.part(Part::Net)?,
+        fee: amounts.part(Part::Fee)?,
+    };
+    at_run_time(context, Invariant::GrossIsNetAndFee, gross_is_net_and_fee(parts))?;
     let changes = changes(&template, &amounts)?;
     if changes.is_empty() {
         return Ok(None);
@@ -86,6 +96,9 @@ pub fn reverse(
     store::forget_reversible(&mut context.state, book, transaction);
     let changes: Vec<_> =
         posted.changes.iter().map(|(account, amount)| (*account, amount.negated())).collect();
+    let taken_back =
+        lines_are_taken_back(transaction, posted.changes.iter().copied(), changes.iter().copied());
+    at_run_time(context, Invariant::ReversedAtMostOriginal, taken_back)?;
     let draft = Draft {
         template: posted.template,
         template_version: posted.template_version,
@@ -123,10 +136,11 @@ fn changes(template: &Template, amounts: &Amounts) -> Result<Vec<(Account, Amoun
 fn append(context: &mut Context<'_>, book: Book, draft: Draft<'_>) -> Result<TransactionId, Fault> {
     let head = store::head(&context.state, book)?;
     let sequence = head.sequence.checked_add(1).ok_or_else(|| Fault::Stop("a book is full".into()))?;
-    let entries = entries(context, book, &draft)?;
+    let transaction = transaction_id(book, sequence);
+    let entries = entries(context, book, transaction, &draft)?;
     let mut record = LedgerTransaction {
         meta: context.meta(draft.occurred_at),
-        transaction: transaction_id(book, sequence),
+        transaction,
         merchant: book.merchant,
         livemode: book.livemode,
         sequence,
@@ -142,24 +156,43 @@ fn append(context: &mut Context<'_>, book: Book, draft: Draft<'_>) -> Result<Tra
         hash: ContentHash::ZERO,
     };
     record.hash = transaction_hash(&record);
-    let transaction = record.transaction;
+    check(context, &record, head)?;
     store::put_head(&mut context.state, book, &Head { sequence, hash: record.hash })?;
     context.emit(topics::LEDGER_TRANSACTIONS, book.merchant.to_string(), record);
     Ok(transaction)
 }
 
+/// What can be judged of one transaction and the head before it.
+fn check(context: &mut Context<'_>, record: &LedgerTransaction, head: Head) -> Result<(), Fault> {
+    at_run_time(context, Invariant::SumZero, sum_zero(record))?;
+    at_run_time(context, Invariant::PostingNamesItsCause, posting_names_its_cause(record))?;
+    let links = hash_chain_links(record, (head.sequence, head.hash));
+    at_run_time(context, Invariant::HashChainLinks, links)
+}
+
 /// Applies the changes to the balances, one by one.
-fn entries(context: &mut Context<'_>, book: Book, draft: &Draft<'_>) -> Result<Vec<Entry>, Fault> {
+fn entries(
+    context: &mut Context<'_>,
+    book: Book,
+    transaction: TransactionId,
+    draft: &Draft<'_>,
+) -> Result<Vec<Entry>, Fault> {
     let mut entries = Vec::with_capacity(draft.changes.len());
     for (account, amount) in draft.changes {
         let account = account.id(book, context.partition());
-        let mut balance = store::read_balance(&context.state, &account, draft.asset)?;
+        let before = store::read_balance(&context.state, &account, draft.asset)?;
+        let mut balance = before;
         balance.amount = balance.amount.plus(*amount)?;
         balance.version =
             balance.version.checked_add(1).ok_or_else(|| Fault::Stop("an account is full".into()))?;
         store::put_balance(&mut context.state, &account, draft.asset, &balance)?;
         let (asset, amount) = (draft.asset.clone(), *amount);
-        entries.push(Entry { account, asset, amount, balance: balance.amount, version: balance.version });
+        let entry = Entry { account, asset, amount, balance: balance.amount, version: balance.version };
+        let no_gap = entry_versions_have_no_gaps(transaction, &entry, before.version);
+        at_run_time(context, Invariant::EntryVersionsHaveNoGaps, no_gap)?;
+        let is_replay = balance_is_replay_of_entries(transaction, &entry, before.amount);
+        at_run_time(context, Invariant::BalanceIsReplayOfEntries, is_replay)?;
+        entries.push(entry);
     }
     Ok(entries)
 }

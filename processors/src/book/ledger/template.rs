@@ -100,6 +100,14 @@ impl TemplateName {
         matches!(self, Self::TransferReceived | Self::PaymentApplied | Self::SuspenseTransfer)
     }
 
+    /// Whether it books money that has arrived, and so may not be without entries.
+    pub const fn is_receipt(self) -> bool {
+        matches!(
+            self,
+            Self::TransferReceived | Self::CardReceived | Self::SuspenseTransfer | Self::SuspenseCard
+        )
+    }
+
     pub(super) fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|name| name.as_str() == text)
     }

@@ -20,10 +20,9 @@ use streambook_runtime::{
 
 use super::{
     Account, Amount, AmountError, Amounts, BUILTIN_POSTINGS, Book, Posting, TemplateName, Templates,
-    Timestamp, available, balance, install,
-    invariants::{LedgerAudit, mirrors},
-    post, reverse, seal,
+    Timestamp, available, balance, install, post, reverse, seal,
 };
+use crate::invariants::{LedgerAudit, reversed_at_most_original};
 
 const PARTITION: Partition = Partition(3);
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -190,7 +189,7 @@ fn reverse_one(ledger: &mut Ledger, known: &mut Vec<Known>, chosen: usize) {
     match ledger.reverse(book, transaction) {
         Ok(_) => {
             assert!(reversible, "reversed twice, or after it was final");
-            mirrors(&ledger.transactions[original], ledger.last()).unwrap();
+            reversed_at_most_original(&ledger.transactions[original], ledger.last()).unwrap();
             known[chosen].reversible = false;
             known.push(Known { at, reversible: false });
         }

@@ -29,9 +29,9 @@ use streambook_runtime::state::MemoryState;
 use super::super::{
     BookProcessor,
     address::tests::TEST_XPUB,
-    ledger::{Account, BUILTIN_POSTINGS, Book, invariants::LedgerAudit},
+    ledger::{Account, BUILTIN_POSTINGS, Book},
 };
-use crate::testing::Bench;
+use crate::{invariants::LedgerAudit, testing::Bench};
 
 static BOOK: BookProcessor = BookProcessor;
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use streambook_model::{
-    id::{EventId, RefundId},
+    id::{EventId, PaymentId, RefundId},
     records::payment::{Payment, PaymentEventType, Refund},
 };
 
@@ -19,11 +19,19 @@ use crate::sql::{
 const EVENTS: &str = "SELECT e.position, e.id, e.event_type, e.occurred_at, e.refund, e.moment, p.snapshot \
                       FROM payment_events e JOIN payments p ON p.id = e.payment WHERE ";
 
+/// The payments an event can be of: an event's id begins as its payment's does (`Id::derive_beside`), which makes an index
+/// of events by id unnecessary.
+fn payments_beside(event: EventId) -> [PaymentId; 2] {
+    let (mut first, mut last) = (*event.bits(), *event.bits());
+    first[8..].fill(0);
+    last[8..].fill(u8::MAX);
+    [first, last].map(PaymentId::from_bits)
+}
+
 impl SqlReads {
     /// An event.
     pub async fn event(&self, scope: Scope, id: EventId) -> Result<Option<StoredEvent>, SqlError> {
-        let query = scoped(scope, Query::new(EVENTS).sql("e.id = ").text(id), " AND e.merchant = ");
-        Ok(self.fetch_events("reading an event", query).await?.pop())
+        Ok(self.fetch_events("reading an event", one(scope, id)).await?.pop())
     }
 
     /// Events, newest first.
@@ -72,6 +80,13 @@ impl SqlReads {
         let rows = self.database.fetch("reading the refunds of events", query.sql(")")).await?;
         rows.into_iter().map(|row| super::payments::refund(row).map(|refund| (refund.id, refund))).collect()
     }
+}
+
+/// The query of one event.
+pub(crate) fn one(scope: Scope, id: EventId) -> Query {
+    let [first, last] = payments_beside(id);
+    let query = Query::new(EVENTS).sql("e.payment >= ").text(first).sql(" AND e.payment <= ").text(last);
+    scoped(scope, query.sql(" AND e.id = ").text(id), " AND (e.merchant || '') = ")
 }
 
 /// The query of a page of events.

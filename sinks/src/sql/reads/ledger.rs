@@ -105,7 +105,7 @@ type Sums = BTreeMap<(bool, AssetId), TrialBalance>;
 /// Adds one account to the sums; gives its key.
 fn add_account(mut row: Row, sums: &mut Sums) -> Result<(String, String), SqlError> {
     let (account, asset, livemode) = (row.text()?, row.parsed::<AssetId>()?, row.flag()?);
-    let balance: Amount = row.parsed()?;
+    let balance = row.amount()?;
     let key = (account, asset.as_str().to_owned());
     let sum = sums.entry((livemode, asset.clone())).or_insert_with(|| TrialBalance {
         livemode,
@@ -123,7 +123,7 @@ fn add_account(mut row: Row, sums: &mut Sums) -> Result<(String, String), SqlErr
 fn balance(mut row: Row) -> Result<Balance, SqlError> {
     let (account, name, asset) = (AccountId::new(row.text()?), row.text()?, row.parsed::<AssetId>()?);
     let scale = row.maybe_number()?.or_else(|| currency_scale(asset.as_str()));
-    Ok(Balance { account, name, asset, scale, balance: row.parsed()?, version: row.number()? })
+    Ok(Balance { account, name, asset, scale, balance: row.amount()?, version: row.number()? })
 }
 
 /// Rows of transactions joined with their entries, as transactions. Rows of one transaction follow each other.
@@ -161,8 +161,8 @@ fn entry(row: &mut Row) -> Result<StoredEntry, SqlError> {
     Ok(StoredEntry {
         account: AccountId::new(row.text()?),
         asset: row.parsed()?,
-        amount: row.parsed()?,
-        balance: row.parsed()?,
+        amount: row.amount()?,
+        balance: row.amount()?,
         version: row.number()?,
     })
 }

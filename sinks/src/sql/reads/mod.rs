@@ -19,24 +19,24 @@ pub use types::{
     StoredEntry, StoredEvent, StoredTransaction, TrialBalance,
 };
 
-use super::{config::SqlConfig, error::SqlError, sqlite::Sqlite};
+use super::{config::SqlConfig, database::Database, error::SqlError};
 
 /// The reads. Cheap to clone: clones share the pool.
 #[derive(Debug, Clone)]
 pub struct SqlReads {
-    database: Sqlite,
+    pub(super) database: Database,
 }
 
 impl SqlReads {
     /// Opens an existing database for reading only. Fails where it does not exist or has another schema version than this
     /// program.
     pub async fn open(config: &SqlConfig) -> Result<Self, SqlError> {
-        let database = Sqlite::open_for_reading(config).await?;
+        let database = Database::open_for_reading(config).await?;
         super::schema::check(&database).await?;
         Ok(Self { database })
     }
 
-    pub(super) const fn new(database: Sqlite) -> Self {
+    pub(super) const fn new(database: Database) -> Self {
         Self { database }
     }
 

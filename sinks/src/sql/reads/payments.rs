@@ -87,7 +87,7 @@ pub(super) fn refund(mut row: Row) -> Result<Refund, SqlError> {
         livemode: row.flag()?,
         asset: row.parsed()?,
         scale: row.number()?,
-        amount: row.parsed()?,
+        amount: row.amount()?,
         destination: row.maybe_text()?,
         reference: row.maybe_text()?,
         reason: row.maybe_text()?,

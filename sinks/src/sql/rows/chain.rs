@@ -17,12 +17,12 @@ use crate::sql::{
 static TRANSFERS: Table = Table {
     name: "transfers",
     columns: &[
-        "chain",
-        "block_number",
+        "payment",
         "block_hash",
         "log_index",
         "inclusion",
-        "payment",
+        "chain",
+        "block_number",
         "merchant",
         "tx_hash",
         "status",
@@ -35,19 +35,24 @@ static TRANSFERS: Table = Table {
         "position",
     ],
     existing: Existing::Newer {
-        key: &["chain", "block_number", "block_hash", "log_index", "inclusion", "payment"],
+        key: &["payment", "block_hash", "log_index", "inclusion"],
         version: "position",
+        changes: &["status", "position"],
     },
 };
 
 static HEADS: Table = Table {
     name: "chain_heads",
     columns: &["chain", "number", "hash", "time", "finalized", "halted", "position"],
-    existing: Existing::Newer { key: &["chain"], version: "position" },
+    existing: Existing::Newer {
+        key: &["chain"],
+        version: "position",
+        changes: &["number", "hash", "time", "finalized", "halted", "position"],
+    },
 };
 
 /// A transfer's key in the order of its table's, so that rows are written in the order they are stored.
-type TransferKey = (ChainId, u64, [u8; 32], u32, u32, PaymentId);
+type TransferKey = (PaymentId, [u8; 32], u32, u32);
 
 /// The rows of a batch's chain records.
 #[derive(Debug, Default)]
@@ -82,25 +87,25 @@ impl<'b> ChainRows<'b> {
 }
 
 fn key(event: &TransferEvent) -> TransferKey {
-    let Inclusion { block_hash, block_number, log_index, number, .. } = &event.inclusion;
-    (event.chain, block_number.0, *block_hash.as_bytes(), *log_index, *number, event.payment)
+    let Inclusion { block_hash, log_index, number, .. } = &event.inclusion;
+    (event.payment, *block_hash.as_bytes(), *log_index, *number)
 }
 
 fn push_transfer(rows: &mut Rows, at: i64, event: &TransferEvent) -> Result<(), SqlError> {
     rows.push([
-        Cell::unsigned(event.chain.0)?,
-        Cell::unsigned(event.inclusion.block_number.0)?,
-        Cell::text(event.inclusion.block_hash),
+        Cell::text(event.payment),
+        Cell::hash(&event.inclusion.block_hash),
         event.inclusion.log_index.into(),
         event.inclusion.number.into(),
-        Cell::text(event.payment),
+        Cell::unsigned(event.chain.0)?,
+        Cell::unsigned(event.inclusion.block_number.0)?,
         Cell::text(event.merchant),
-        Cell::text(event.inclusion.tx_hash),
+        Cell::hash(&event.inclusion.tx_hash),
         Cell::word(&event.status)?,
         Cell::text(&event.asset),
-        Cell::text(event.token),
-        Cell::text(event.from),
-        Cell::text(event.to),
+        Cell::hash(&event.token),
+        Cell::hash(&event.from),
+        Cell::hash(&event.to),
         event.amount.into(),
         event.block_time.into(),
         at.into(),

@@ -40,7 +40,11 @@ static ENTRIES: Table = Table {
 static BALANCES: Table = Table {
     name: "balances",
     columns: &["account", "asset", "livemode", "merchant", "name", "balance", "version"],
-    existing: Existing::Newer { key: &["account", "asset"], version: "version" },
+    existing: Existing::Newer {
+        key: &["account", "asset"],
+        version: "version",
+        changes: &["balance", "version"],
+    },
 };
 
 /// The rows of a batch's transactions.

@@ -41,7 +41,20 @@ static PAYMENTS: Table = Table {
         "completed_at",
         "snapshot",
     ],
-    existing: Existing::Newer { key: &["id"], version: "version" },
+    existing: Existing::Newer {
+        key: &["id"],
+        version: "version",
+        changes: &[
+            "version",
+            "status",
+            "amount_received",
+            "amount_confirmed",
+            "amount_refunded",
+            "fee",
+            "completed_at",
+            "snapshot",
+        ],
+    },
 };
 
 static EVENTS: Table = Table {
@@ -76,7 +89,11 @@ static REFUNDS: Table = Table {
         "created_at",
         "position",
     ],
-    existing: Existing::Newer { key: &["id"], version: "position" },
+    existing: Existing::Newer {
+        key: &["id"],
+        version: "position",
+        changes: &["amount", "destination", "reference", "reason", "position"],
+    },
 };
 
 /// What an event can change of a payment. The field names are short, since there is one of these for each event.

@@ -24,13 +24,21 @@ use crate::sql::{
 static MERCHANTS: Table = Table {
     name: "merchants",
     columns: &["id", "name", "settlement", "created_at", "position"],
-    existing: Existing::Newer { key: &["id"], version: "position" },
+    existing: Existing::Newer {
+        key: &["id"],
+        version: "position",
+        changes: &["name", "settlement", "created_at", "position"],
+    },
 };
 
 static ASSETS: Table = Table {
     name: "assets",
     columns: &["id", "scale", "contract", "position"],
-    existing: Existing::Newer { key: &["id"], version: "position" },
+    existing: Existing::Newer {
+        key: &["id"],
+        version: "position",
+        changes: &["scale", "contract", "position"],
+    },
 };
 
 static ENDPOINTS: Table = Table {
@@ -47,7 +55,11 @@ static ENDPOINTS: Table = Table {
         "deleted_at",
         "position",
     ],
-    existing: Existing::Newer { key: &["id"], version: "position" },
+    existing: Existing::Newer {
+        key: &["id"],
+        version: "position",
+        changes: &["url", "events", "secrets", "disabled", "deleted_at", "position"],
+    },
 };
 
 static AUDIT: Table = Table {

@@ -1,8 +1,11 @@
-//! The sink on real database files.
+//! The sink on real databases: one suite, run on SQLite and on a PostgreSQL server of its own.
 
+mod outages;
+mod postgres;
 mod reads;
 mod records;
 mod schema;
+mod server;
 mod writes;
 
 use streambook_model::message::Message;
@@ -11,19 +14,48 @@ use tempfile::TempDir;
 
 use super::{Scope, SqlConfig, SqlSink};
 
+/// Which database a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// Makes two tests of each function, one for each dialect.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test] async fn $name() { super::$name($crate::sql::tests::Dialect::Sqlite).await; })*
+        }
+        mod on_postgres {
+            $(#[tokio::test] async fn $name() {
+                if $crate::sql::tests::server::is_there() {
+                    super::$name($crate::sql::tests::Dialect::Postgres).await;
+                }
+            })*
+        }
+    };
+}
+use on_both;
+
 /// A sink on a database of its own.
 struct Bench {
     config: SqlConfig,
     sink: SqlSink,
     feed: records::Feed,
-    // Removes the files when the test ends.
+    // Removes SQLite's files when the test ends.
     _folder: TempDir,
 }
 
 impl Bench {
-    async fn new() -> Self {
+    async fn new(on: Dialect) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = SqlConfig { busy_timeout_ms: 50, ..SqlConfig::at(&folder.path().join("test.db")) };
+        let config = match on {
+            Dialect::Sqlite => {
+                SqlConfig { busy_timeout_ms: 50, ..SqlConfig::at(&folder.path().join("test.db")) }
+            }
+            Dialect::Postgres => SqlConfig { url: server::database().into(), ..SqlConfig::default() },
+        };
         let sink = SqlSink::open(&config).await.unwrap();
         Self { config, sink, feed: records::Feed::default(), _folder: folder }
     }

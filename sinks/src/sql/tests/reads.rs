@@ -9,7 +9,7 @@ use streambook_model::{
 };
 
 use super::{
-    Bench,
+    Bench, Dialect,
     records::{
         account, amount, at_version, attempt, endpoint_changed, endpoint_of, event, head, letter, merchant,
         merchant_changed, payment, refund, transaction,
@@ -26,9 +26,8 @@ fn created(number: u64) -> Message {
     event(&payment(number, merchant(1)), PaymentEventType::Created).into()
 }
 
-#[tokio::test]
-async fn a_payment_and_its_events_come_back_whole() {
-    let mut bench = Bench::new().await;
+async fn a_payment_and_its_events_come_back_whole(on: Dialect) {
+    let mut bench = Bench::new(on).await;
     let first = payment(1, merchant(1));
     let mut second = at_version(&first, 2, PaymentStatus::Completed);
     second.amount_received = amount(12_500_000);
@@ -58,9 +57,8 @@ async fn a_payment_and_its_events_come_back_whole() {
     assert_eq!(reads.events(scope(), only, Page::first(10)).await.unwrap().rows.len(), 1);
 }
 
-#[tokio::test]
-async fn amounts_are_exact_to_38_digits() {
-    let mut bench = Bench::new().await;
+async fn amounts_are_exact_to_38_digits(on: Dialect) {
+    let mut bench = Bench::new(on).await;
     let most = 10_i128.pow(38) - 1;
     let mut payment = payment(1, merchant(1));
     payment.amount = amount(most);
@@ -94,9 +92,8 @@ async fn every_page(reads: &SqlReads, filter: &PaymentFilter, limit: u16) -> Vec
     }
 }
 
-#[tokio::test]
-async fn lists_are_newest_first_and_end() {
-    let mut bench = Bench::new().await;
+async fn lists_are_newest_first_and_end(on: Dialect) {
+    let mut bench = Bench::new(on).await;
     bench.write((1..=7).map(created)).await;
     let reads = bench.sink.reads();
     for limit in [1, 2, 3, 7, 8] {
@@ -108,9 +105,8 @@ async fn lists_are_newest_first_and_end() {
     }
 }
 
-#[tokio::test]
-async fn a_cursor_stays_where_it_is_while_rows_are_added() {
-    let mut bench = Bench::new().await;
+async fn a_cursor_stays_where_it_is_while_rows_are_added(on: Dialect) {
+    let mut bench = Bench::new(on).await;
     bench.write((1..=4).map(created)).await;
     let reads = bench.sink.reads();
     let seconds = |listed: &Listed<_, PaymentKey>| -> Vec<i64> {
@@ -138,9 +134,8 @@ async fn a_cursor_stays_where_it_is_while_rows_are_added() {
     assert_eq!(second.next, None);
 }
 
-#[tokio::test]
-async fn payments_are_filtered() {
-    let mut bench = Bench::new().await;
+async fn payments_are_filtered(on: Dialect) {
+    let mut bench = Bench::new(on).await;
     bench.write((1..=6).map(created)).await;
     let to = |number, status| {
         event(&at_version(&payment(number, merchant(1)), 2, status), PaymentEventType::Completed)
@@ -168,9 +163,8 @@ async fn payments_are_filtered() {
     assert_eq!(check(PaymentFilter { status: Some(PaymentStatus::Pending), ..range }).await, [3]);
 }
 
-#[tokio::test]
-async fn ledger_transactions_come_with_their_entries() {
-    let mut bench = Bench::new().await;
+async fn ledger_transactions_come_with_their_entries(on: Dialect) {
+    let mut bench = Bench::new(on).await;
     let (one, two) = (payment(1, merchant(1)), payment(2, merchant(1)));
     let written = [transaction(&one, 1, 5, 5), transaction(&two, 2, 7, 12), transaction(&one, 3, -5, 7)];
     bench.write(written.clone().map(Message::from)).await;
@@ -217,9 +211,8 @@ async fn seen_by(reads: &SqlReads, scope: Scope) -> Vec<usize> {
     ]
 }
 
-#[tokio::test]
-async fn one_merchant_never_sees_anothers_data_nor_test_data_live() {
-    let mut bench = Bench::new().await;
+async fn one_merchant_never_sees_anothers_data_nor_test_data_live(on: Dialect) {
+    let mut bench = Bench::new(on).await;
     let (paid, hook) = (payment(1, merchant(1)), endpoint_of(merchant(1)));
     let mut refunded = event(&paid, PaymentEventType::Created);
     refunded.refund = Some(refund(&paid));
@@ -237,9 +230,8 @@ async fn one_merchant_never_sees_anothers_data_nor_test_data_live() {
     assert_eq!(seen_by(&reads, Scope { merchant: merchant(2), ..scope() }).await, [0; 13]);
 }
 
-#[tokio::test]
-async fn a_deleted_endpoint_is_gone_but_its_attempts_can_be_read() {
-    let mut bench = Bench::new().await;
+async fn a_deleted_endpoint_is_gone_but_its_attempts_can_be_read(on: Dialect) {
+    let mut bench = Bench::new(on).await;
     let hook = endpoint_of(merchant(1));
     bench
         .write([endpoint_changed(hook.clone()).into(), attempt(&hook, 1).into(), attempt(&hook, 2).into()])
@@ -260,9 +252,8 @@ async fn a_deleted_endpoint_is_gone_but_its_attempts_can_be_read() {
     assert_eq!((rest.rows[0].number, rest.next), (1, None));
 }
 
-#[tokio::test]
-async fn operators_read_merchants_letters_heads_and_the_audit_log() {
-    let mut bench = Bench::new().await;
+async fn operators_read_merchants_letters_heads_and_the_audit_log(on: Dialect) {
+    let mut bench = Bench::new(on).await;
     bench
         .write([
             merchant_changed(merchant(1), "shop").into(),
@@ -303,7 +294,7 @@ async fn plan(bench: &Bench, query: Query) -> String {
 
 #[tokio::test]
 async fn lists_walk_the_index_that_was_made_for_them() {
-    let bench = Bench::new().await;
+    let bench = Bench::new(Dialect::Sqlite).await;
     let check = async |query: Query, index: &str| {
         let plan = plan(&bench, query).await;
         assert!(plan.contains(index) && !plan.contains("SCAN payment"), "{plan}");
@@ -312,6 +303,8 @@ async fn lists_walk_the_index_that_was_made_for_them() {
     let of_one = EventFilter { event_type: None, payment: Some(one) };
     check(events::list(scope(), EventFilter::default(), page), "payment_events_by_merchant").await;
     check(events::list(scope(), of_one, page), "payment_events_by_payment").await;
+    let some = event(&payment(1, merchant(1)), PaymentEventType::Created).event;
+    check(events::one(scope(), some), "payment_events_by_payment (payment>? AND payment<?)").await;
     let page = Page::after(10, SequenceKey(5));
     check(ledger::list(scope(), None, page).unwrap(), "(merchant=? AND livemode=? AND sequence<?)").await;
     check(ledger::list(scope(), Some(one), page).unwrap(), "ledger_transactions_by_payment").await;
@@ -323,3 +316,15 @@ async fn lists_walk_the_index_that_was_made_for_them() {
     let named = PaymentFilter { reference_id: Some("ORDER_1".into()), ..all };
     check(payments::list(scope(), &named, page).unwrap(), "payments_by_reference").await;
 }
+
+super::on_both!(
+    a_payment_and_its_events_come_back_whole,
+    amounts_are_exact_to_38_digits,
+    lists_are_newest_first_and_end,
+    a_cursor_stays_where_it_is_while_rows_are_added,
+    payments_are_filtered,
+    ledger_transactions_come_with_their_entries,
+    one_merchant_never_sees_anothers_data_nor_test_data_live,
+    a_deleted_endpoint_is_gone_but_its_attempts_can_be_read,
+    operators_read_merchants_letters_heads_and_the_audit_log,
+);

@@ -85,7 +85,7 @@ pub(super) fn at_version(payment: &Payment, version: u32, status: PaymentStatus)
 }
 
 pub(super) fn event(payment: &Payment, event_type: PaymentEventType) -> PaymentEvent {
-    let event = EventId::derive(&[payment.id.bits(), &payment.version.to_be_bytes()]);
+    let event = EventId::derive_beside(payment.id.bits(), &[&payment.version.to_be_bytes()]);
     PaymentEvent { meta: meta(event, 0), event, event_type, payment: payment.clone(), refund: None }
 }
 

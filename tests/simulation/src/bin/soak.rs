@@ -14,6 +14,9 @@ use streambook_simulation::{
     run::{Report, run, run_all},
 };
 
+/// How often it says how far it is.
+const PROGRESS: Duration = Duration::from_secs(10);
+
 struct Asked {
     seeds: u64,
     limit: Duration,
@@ -95,27 +98,37 @@ impl Sum {
 
 fn soak(asked: &Asked) -> ExitCode {
     let began = Instant::now();
-    let (mut sum, mut failures) = (Sum::default(), 0_u64);
+    let (mut sum, mut failures, mut said) = (Sum::default(), 0_u64, Instant::now());
     let seeds = asked.first..asked.first.saturating_add(asked.seeds);
     run_all(
         seeds,
         None,
         || began.elapsed() < asked.limit,
-        |_, result| match result {
-            Ok(report) => sum.add(&report),
-            Err(failure) => {
-                failures += 1;
-                println!("{failure}\n");
+        |_, result| {
+            match result {
+                Ok(report) => sum.add(&report),
+                Err(failure) => {
+                    failures += 1;
+                    println!("{failure}\n");
+                }
+            }
+            if said.elapsed() >= PROGRESS {
+                said = Instant::now();
+                println!("{}", so_far(sum.seeds, failures, began.elapsed()));
             }
         },
     );
-    let millis = began.elapsed().as_millis().max(1);
-    let per_second = u128::from(sum.seeds + failures) * 1_000 / millis;
-    println!("{} seeds hold, {failures} fail, {per_second} seeds a second", sum.seeds);
+    println!("{}", so_far(sum.seeds, failures, began.elapsed()));
     println!("{} records, {} payments, {} ledger transactions", sum.records, sum.payments, sum.transactions);
     print("faults", &sum.faults);
     print("payments at the end", &sum.statuses);
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn so_far(hold: u64, fail: u64, took: Duration) -> String {
+    let tenths = u128::from(hold + fail) * 10_000 / took.as_millis().max(1);
+    let (whole, tenth, seconds) = (tenths / 10, tenths % 10, took.as_secs());
+    format!("{hold} seeds hold, {fail} fail, {whole}.{tenth} seeds a second over {seconds} s")
 }
 
 fn print(title: &str, counts: &Faults) {

@@ -60,6 +60,16 @@ fn a_set_that_lacks_a_template_is_refused() {
 }
 
 #[test]
+fn a_set_that_would_not_book_what_is_received_is_refused() {
+    let of = |name| format!("[custodial.\"{name}\"]\nversion = 1\nentries = [");
+    let text = BUILTIN_POSTINGS.replacen(&of("card.received"), &(of("card.received") + "]\nrest = ["), 1);
+    let start = text.find("]\nrest = [").unwrap();
+    let end = start + text[start + 2..].find("\n]\n").unwrap() + 5;
+    let error = Templates::parse(&format!("{}]\n{}", &text[..start], &text[end..])).unwrap_err();
+    assert!(error.to_string().contains("custodial: the template `card.received` posts nothing"), "{error}");
+}
+
+#[test]
 fn the_shape_of_a_template_is_checked() {
     let debit = "{ debit = \"platform/deposits\", amount";
     check(debit, "{ amount", "custodial.transfer.received: entry 1 needs an account");

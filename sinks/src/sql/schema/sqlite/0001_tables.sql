@@ -4,6 +4,9 @@
 -- Times are milliseconds since 1970. Ids are their text form. `livemode` is 0 or 1.
 -- `position` is where the record stands in its topic: partition * 2^48 + offset. It is unique, grows within a partition,
 -- and comes out the same when the database is rebuilt from the log.
+--
+-- What one record leads to is written in one transaction by one writer, and `verify` compares it with the log, so no foreign
+-- key is checked again for each row. An index is there for a read that walks it, and for nothing else.
 
 CREATE TABLE sink_offsets (
     topic        TEXT    NOT NULL,
@@ -49,12 +52,13 @@ CREATE INDEX payments_by_reference ON payments (merchant, livemode, reference_id
 CREATE INDEX payments_by_status ON payments (merchant, livemode, status, created_at, id)
     WHERE status NOT IN ('completed', 'expired');
 
+-- An event is found by its id through its payment, whose id begins the same.
 -- What an event changed is in `moment`; the rest of the payment never changes and is in `payments.snapshot`.
 CREATE TABLE payment_events (
     position    INTEGER NOT NULL PRIMARY KEY,
-    id          TEXT    NOT NULL UNIQUE,
+    id          TEXT    NOT NULL,
     event_type  TEXT    NOT NULL,
-    payment     TEXT    NOT NULL REFERENCES payments (id),
+    payment     TEXT    NOT NULL,
     merchant    TEXT    NOT NULL,
     livemode    INTEGER NOT NULL CHECK (livemode IN (0, 1)),
     refund      TEXT,
@@ -66,7 +70,7 @@ CREATE INDEX payment_events_by_payment ON payment_events (payment, position);
 
 CREATE TABLE refunds (
     id          TEXT    NOT NULL PRIMARY KEY,
-    payment     TEXT    NOT NULL REFERENCES payments (id),
+    payment     TEXT    NOT NULL,
     merchant    TEXT    NOT NULL,
     livemode    INTEGER NOT NULL CHECK (livemode IN (0, 1)),
     asset       TEXT    NOT NULL,
@@ -100,7 +104,7 @@ CREATE TABLE ledger_transactions (
 CREATE INDEX ledger_transactions_by_payment ON ledger_transactions (payment, sequence) WHERE payment IS NOT NULL;
 
 CREATE TABLE ledger_entries (
-    position INTEGER NOT NULL REFERENCES ledger_transactions (position),
+    position INTEGER NOT NULL,
     line     INTEGER NOT NULL,
     account  TEXT    NOT NULL,
     asset    TEXT    NOT NULL,
@@ -132,26 +136,26 @@ CREATE TABLE chain_heads (
     position   INTEGER NOT NULL
 ) STRICT;
 
+-- Hashes and addresses are their bytes. A payment's transfers are side by side.
 CREATE TABLE transfers (
-    chain        INTEGER NOT NULL,
-    block_number INTEGER NOT NULL,
-    block_hash   TEXT    NOT NULL,
+    payment      TEXT    NOT NULL,
+    block_hash   BLOB    NOT NULL,
     log_index    INTEGER NOT NULL,
     inclusion    INTEGER NOT NULL,     -- how many times the block had become canonical
-    payment      TEXT    NOT NULL,
+    chain        INTEGER NOT NULL,
+    block_number INTEGER NOT NULL,
     merchant     TEXT    NOT NULL,
-    tx_hash      TEXT    NOT NULL,
+    tx_hash      BLOB    NOT NULL,
     status       TEXT    NOT NULL,
     asset        TEXT    NOT NULL,
-    token        TEXT    NOT NULL,
-    sender       TEXT    NOT NULL,
-    receiver     TEXT    NOT NULL,
+    token        BLOB    NOT NULL,
+    sender       BLOB    NOT NULL,
+    receiver     BLOB    NOT NULL,
     amount       TEXT    NOT NULL,
     block_time   INTEGER NOT NULL,
     position     INTEGER NOT NULL,
-    PRIMARY KEY (chain, block_number, block_hash, log_index, inclusion, payment)
+    PRIMARY KEY (payment, block_hash, log_index, inclusion)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX transfers_by_payment ON transfers (payment);
 
 CREATE TABLE merchants (
     id         TEXT    NOT NULL PRIMARY KEY,

@@ -1,0 +1,67 @@
+//! Asks the process that has the directory open.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    net::UnixStream,
+};
+
+use super::{place::Place, said::Said};
+use crate::verify::{progress::Progress, report::Report};
+
+/// The longest answer that is read: a report names one difference, and notes a few lines for each partition.
+const LONGEST_BYTES: u64 = 64 << 20;
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AskError {
+    /// There is nobody to ask.
+    #[error(
+        "the directory is in use by another process, and nobody answers at {path}: is it `streambook up` of this version?"
+    )]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The answer broke off.
+    #[error("the process that verifies went away before it was done")]
+    BrokeOff,
+    /// The answer could not be read.
+    #[error("the answer of the process that verifies cannot be read")]
+    Read(#[source] io::Error),
+    /// The answer is not one.
+    #[error("the answer of the process that verifies cannot be understood: is it of this version?")]
+    Understand(#[source] serde_json::Error),
+    /// Another verification is under way.
+    #[error("the running process is verifying already: wait for that, then ask again")]
+    Busy,
+    /// It could not say anything.
+    #[error("the running process could not verify: {0}")]
+    Failed(String),
+}
+
+/// Has the process that runs on this data directory verify it.
+pub(crate) async fn ask(data: &Path, progress: &mut dyn Progress) -> Result<Report, AskError> {
+    let place = Place::of(data);
+    let connect = |source| AskError::Connect { path: data.to_owned(), source };
+    let place = place.map_err(connect)?;
+    let refused = |source| AskError::Connect { path: place.path().to_owned(), source };
+    let stream = UnixStream::connect(place.address()).await.map_err(refused)?;
+    let mut lines = BufReader::new(stream.take(LONGEST_BYTES)).lines();
+    while let Some(line) = lines.next_line().await.map_err(AskError::Read)? {
+        match serde_json::from_str(&line).map_err(AskError::Understand)? {
+            Said::Progress { stage, done, total } => progress.update(stage, done, total),
+            Said::Report(report) => return Ok(*report),
+            Said::Failed { reason } => return Err(AskError::Failed(reason)),
+            Said::Busy => return Err(AskError::Busy),
+        }
+    }
+    Err(AskError::BrokeOff)
+}
