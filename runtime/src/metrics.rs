@@ -37,7 +37,7 @@ pub enum Metric {
     ClickHouseInsertSeconds,
     /// Counter: batches that were planned before a crash and read from the log again.
     ClickHouseRebuilt,
-    /// Counter by task and code: records put aside.
+    /// Counter by task: records put aside. Which and why is in `dead.letters`.
     DeadLetters,
     /// Counter by method, route and status: API requests.
     HttpRequests,

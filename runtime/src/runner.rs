@@ -88,6 +88,8 @@ impl Runner {
         let mut store = TaskStore::open(Arc::clone(&self.log), self.processor.name(), self.partition)?;
         let mut next = store.next_offset()?;
         let mut ticked_to = Offset(0);
+        // Counted even where there is none, so that an alarm sees the first one as a change.
+        Metric::DeadLetters.count(0, &[("task", task.name().to_owned())]);
         self.report(&store)?;
         while !stop.is_cancelled() {
             let records = self.log.read(task.inbox(), next, BATCH, Visibility::Written).await?;

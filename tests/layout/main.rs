@@ -1,6 +1,8 @@
 //! The layout's promises that no compiler checks: arrows between crates point one way, every crate takes part in the
-//! workspace's lints, processors know nothing that is not pure.
+//! workspace's lints, processors know nothing that is not pure, dashboards and documents name metrics that there are.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod grafana;
 
 use std::{
     collections::BTreeMap,

@@ -149,7 +149,7 @@ impl Processor {
         refund: Option<Refund>,
         cause: Cause,
     ) {
-        let event = Id::derive(&[payment.id.bits(), event_type.name().as_bytes()]);
+        let event = Id::derive_beside(payment.id.bits(), &[event_type.name().as_bytes()]);
         let key = payment.merchant.to_string();
         let event = PaymentEvent { meta: meta(Some(cause)), event, event_type, payment, refund };
         self.publisher.publish(PAYMENTS_EVENTS, key.as_bytes(), event).await.unwrap();

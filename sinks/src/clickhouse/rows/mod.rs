@@ -11,7 +11,12 @@ use std::fmt::Display;
 
 use clickhouse::Row;
 use serde::{Deserialize, Serialize, Serializer};
-use streambook_model::{bytes::FixedBytes, chain::ChainId, message::Message};
+use streambook_model::{
+    bytes::FixedBytes,
+    chain::ChainId,
+    message::Message,
+    topics::{CHAIN_TRANSFERS, REGISTRY_EVENTS},
+};
 use streambook_runtime::sink::Delivered;
 
 use self::{
@@ -128,20 +133,23 @@ impl<'b> Rows<'b> {
     pub(crate) fn of(batch: u64, records: &[&'b Delivered]) -> Self {
         let mut rows = Self::default();
         for delivered in records {
-            rows.take(At::of(delivered, batch), &delivered.message);
+            rows.take(At::of(delivered, batch), delivered.from.topic.as_str(), &delivered.message);
         }
         rows
     }
 
-    /// Adds a record's rows. What no table is for (ticks, watches, the books' own copies of transfers) gives none.
-    fn take(&mut self, at: At, message: &'b Message) {
+    /// Adds a record's rows. What no table is for gives none: ticks, watches, and the copies of transfers, names and
+    /// settings that the books are told in their own inbox.
+    fn take(&mut self, at: At, topic: &str, message: &'b Message) {
         match message {
             Message::PaymentEvent(event) => {
                 self.events.push(EventRow::of(at, event));
                 self.payments.take(at, event);
             }
             Message::LedgerTransaction(transaction) => self.entries.extend(ledger::rows(at, transaction)),
-            Message::TransferEvent(event) => self.transfers.push(TransferRow::of(at, event)),
+            Message::TransferEvent(event) if topic == CHAIN_TRANSFERS.name => {
+                self.transfers.push(TransferRow::of(at, event));
+            }
             Message::ChainStatus(status) => self.heads.push(HeadRow::of(at, status)),
             Message::ChainBlock(block) => self.blocks.push(BlockRow::of(at, block)),
             Message::StripeEvent(event) => self.stripe_events.push(StripeEventRow::of(at, event)),
@@ -149,8 +157,12 @@ impl<'b> Rows<'b> {
             Message::WebhookAttempt(attempt) => self.attempts.push(AttemptRow::of(at, attempt)),
             Message::CommandReply(reply) => self.replies.push(ReplyRow::of(at, reply)),
             Message::DeadLetter(letter) => self.letters.push(DeadLetterRow::of(at, letter)),
-            Message::MerchantChanged(changed) => self.merchants.take(at, changed),
-            Message::SettingsChanged(changed) => self.assets.take(at, changed),
+            Message::MerchantChanged(changed) if topic == REGISTRY_EVENTS.name => {
+                self.merchants.take(at, changed);
+            }
+            Message::SettingsChanged(changed) if topic == REGISTRY_EVENTS.name => {
+                self.assets.take(at, changed);
+            }
             other => self.requests.extend(RequestRow::of(at, other)),
         }
     }
