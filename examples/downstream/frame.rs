@@ -43,7 +43,7 @@ impl Frame {
     /// Decodes the record with the schema it was written with. A program that outlives a version of the schema keeps the
     /// older ones of `schemas/avro/history/` as well and picks the writer's by its fingerprint.
     pub(crate) fn decode(&self, schema: &Schema) -> anyhow::Result<Value> {
-        let header = RabinFingerprintHeader::from_schema(schema).build_header();
+        let header = header(schema)?;
         let Some(mut body) = self.record.strip_prefix(header.as_slice()) else {
             bail!("{}: the record was written with another schema than this one", self.place());
         };
@@ -56,5 +56,30 @@ impl Frame {
     /// Where it was read, for people.
     pub(crate) fn place(&self) -> String {
         format!("partition {} offset {}", self.partition, self.offset)
+    }
+}
+
+/// `C3 01` and the fingerprint of the schema's Parsing Canonical Form, in which a logical type is its plain type. The
+/// library (apache-avro 0.22) leaves an object there, which other libraries do not need to be told.
+fn header(schema: &Schema) -> anyhow::Result<Vec<u8>> {
+    let plain = Schema::parse(&plain(serde_json::to_value(schema)?))?;
+    Ok(RabinFingerprintHeader::from_schema(&plain).build_header())
+}
+
+fn plain(schema: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value::{Array, Object, String};
+    match schema {
+        Array(parts) => parts.into_iter().map(plain).collect(),
+        Object(parts) => match (parts.get("name"), parts.get("type")) {
+            (None, Some(String(name))) if ["int", "long", "bytes", "string"].contains(&name.as_str()) => {
+                name.clone().into()
+            }
+            _ => parts
+                .into_iter()
+                .filter(|(name, _)| name != "default" && name != "doc")
+                .map(|(name, value)| (name, plain(value)))
+                .collect(),
+        },
+        other => other,
     }
 }

@@ -11,6 +11,7 @@ use apache_avro::{
     reader::datum::GenericDatumReader,
     writer::datum::GenericDatumWriter,
 };
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -21,6 +22,8 @@ use crate::{
 
 include!(concat!(env!("OUT_DIR"), "/schemas.rs"));
 
+/// Avro's primitive types.
+const PRIMITIVES: [&str; 8] = ["null", "boolean", "int", "long", "float", "double", "bytes", "string"];
 /// Bytes before the body: the marker and the fingerprint.
 const HEADER: usize = 10;
 /// Room for most records, so that few have to be moved while they are encoded.
@@ -103,7 +106,7 @@ impl Codecs {
     }
 
     fn add(&mut self, name: &'static str, schema: &'static Schema) {
-        let header = header_of(schema);
+        let Some(header) = header_of(schema) else { return };
         let reader = GenericDatumReader::builder(schema).human_readable(false).build();
         // `validate` would walk each value a second time; the serializer already follows the schema.
         let writer = GenericDatumWriter::builder(schema).human_readable(false).validate(false).build();
@@ -116,10 +119,27 @@ impl Codecs {
     }
 }
 
-fn header_of(schema: &Schema) -> [u8; HEADER] {
-    let mut header = [0; HEADER];
-    header.copy_from_slice(&RabinFingerprintHeader::from_schema(schema).build_header());
-    header
+fn header_of(schema: &Schema) -> Option<[u8; HEADER]> {
+    let plain = Schema::parse(&plain(serde_json::to_value(schema).ok()?)).ok()?;
+    RabinFingerprintHeader::from_schema(&plain).build_header().try_into().ok()
+}
+
+/// A schema whose logical types are their plain types, as its Parsing Canonical Form has them (Avro specification, rules
+/// PRIMITIVES and STRIP). The library (apache-avro 0.22) leaves an object there, with a decimal's precision and scale, and
+/// so comes to fingerprints that no other library knows.
+fn plain(schema: Value) -> Value {
+    match schema {
+        Value::Array(parts) => parts.into_iter().map(plain).collect(),
+        Value::Object(fields) => match (fields.get("name"), fields.get("type")) {
+            (None, Some(Value::String(name))) if PRIMITIVES.contains(&name.as_str()) => name.clone().into(),
+            _ => fields
+                .into_iter()
+                .filter(|(name, _)| name != "default" && name != "doc")
+                .map(|(name, value)| (name, plain(value)))
+                .collect(),
+        },
+        other => other,
+    }
 }
 
 struct Encoder(Vec<u8>);

@@ -42,6 +42,17 @@ fn schema_files_and_rust_types_agree() {
     assert_eq!(files.count(), Message::NAMES.len(), "a schema file without a record type");
 }
 
+/// The fingerprint is the specification's, so that any Avro library finds the schema of a record by it. The expected one was
+/// computed with the Python package fastavro.
+#[test]
+fn fingerprints_are_those_of_other_libraries() {
+    let text = r#"{"type":"record","name":"A","doc":"a","fields":[
+        {"name":"t","type":{"type":"long","logicalType":"timestamp-millis"}},
+        {"name":"u","type":["null",{"type":"bytes","logicalType":"decimal","precision":38,"scale":0}],"default":null}]}"#;
+    let schema = Schema::parse_str(text).unwrap();
+    assert_eq!(hex::encode(header_of(&schema).unwrap()), "c301341ccd149d64b032");
+}
+
 /// Each version that was ever published can read and be read by the current one, and the current one is on record.
 #[test]
 fn schemas_stay_compatible_with_their_history() {
