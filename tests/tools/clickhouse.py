@@ -36,7 +36,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Empty, LifoQueue
@@ -110,17 +110,19 @@ class Engine:
     def session(self, settings: dict[str, str], database: str) -> Iterator[Connection]:
         """A session in this database with these settings, which it forgets afterwards."""
         with self.slots:
-            connection, used = self.borrow(), []
+            connection = self.borrow()
             try:
                 query(connection, f"USE {quoted(database, '`')}")
-                for name, value in settings.items():
-                    query(connection, f"SET {name} = {quoted(value, chr(39))}")
-                    used.append(name)
+                if settings:
+                    pairs = (f"{name} = {quoted(value, chr(39))}" for name, value in settings.items())
+                    query(connection, f"SET {', '.join(pairs)}")
                 yield connection
             finally:
-                for name in used:
-                    if not name.startswith("param_"):
-                        query(connection, f"SET {name} = DEFAULT")
+                names = [name for name in settings if not name.startswith("param_")]
+                if names:
+                    # One that does not exist was refused when it was set, and with it all.
+                    with suppress(Refused):
+                        query(connection, f"SET {', '.join(f'{name} = DEFAULT' for name in names)}")
                 self.give_back(connection)
 
 

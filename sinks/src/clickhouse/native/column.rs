@@ -1,6 +1,9 @@
 //! One column: its values as they come, and its bytes.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    fmt::{Display, Write},
+};
 
 use super::{NativeError, put_text};
 
@@ -14,6 +17,8 @@ pub(super) struct Column {
     name: &'static str,
     kind: String,
     values: Values,
+    /// Where a value is written before it goes in as text.
+    scratch: String,
 }
 
 /// The values of a column, in the form of its type.
@@ -23,8 +28,9 @@ enum Values {
     Fixed(usize, Vec<u8>),
     /// Text behind its length.
     Text(Vec<u8>),
-    /// Each text once, and which of them each row has. The order of the map is never looked at.
-    Dictionary { known: HashMap<String, u32>, keys: Vec<u8>, rows: Vec<u32> },
+    /// Each text once, and which of them each row has. The order of the map is never looked at; the last one is looked at
+    /// first, since neighbours are often the same.
+    Dictionary { known: HashMap<String, u32>, last: (String, u32), keys: Vec<u8>, rows: Vec<u32> },
     /// Which rows have nothing, and so many bytes each.
     Maybe { width: usize, absent: Vec<u8>, values: Vec<u8> },
     /// Where each row's pairs end, and all keys and values.
@@ -37,7 +43,7 @@ impl Column {
         let problem =
             || NativeError { column: name.to_owned(), problem: format!("{kind} is not known here") };
         let values = values(kind).ok_or_else(problem)?;
-        Ok(Self { name, kind: kind.to_owned(), values })
+        Ok(Self { name, kind: kind.to_owned(), values, scratch: String::new() })
     }
 
     pub(super) const fn name(&self) -> &'static str {
@@ -71,18 +77,32 @@ impl Column {
     pub(super) fn text(&mut self, text: &str) -> Result<(), NativeError> {
         match &mut self.values {
             Values::Text(bytes) => put_text(bytes, text),
-            Values::Dictionary { known, keys, rows } => {
+            Values::Dictionary { last, rows, .. } if !rows.is_empty() && last.0 == text => rows.push(last.1),
+            Values::Dictionary { known, last, keys, rows } => {
                 let next = u32::try_from(known.len()).unwrap_or(u32::MAX);
                 let index = known.get(text).copied().unwrap_or_else(|| {
                     put_text(keys, text);
                     known.insert(text.to_owned(), next);
                     next
                 });
+                last.0.clear();
+                last.0.push_str(text);
+                last.1 = index;
                 rows.push(index);
             }
             _ => return Err(self.unfit("text")),
         }
         Ok(())
+    }
+
+    /// Adds a value's text form.
+    pub(super) fn written(&mut self, value: &(impl Display + ?Sized)) -> Result<(), NativeError> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        write!(scratch, "{value}").map_err(|_| self.unfit("value without a text form"))?;
+        let added = self.text(&scratch);
+        self.scratch = scratch;
+        added
     }
 
     /// Adds a row of pairs of text.
@@ -113,7 +133,7 @@ impl Column {
         put_text(bytes, &self.kind);
         match self.values {
             Values::Fixed(_, values) | Values::Text(values) => bytes.extend(values),
-            Values::Dictionary { known, keys, rows: indexes } => {
+            Values::Dictionary { known, keys, rows: indexes, .. } => {
                 put_dictionary(bytes, known.len(), &keys, &indexes, rows);
             }
             Values::Maybe { absent, values, .. } => {
@@ -133,7 +153,8 @@ fn values(kind: &str) -> Option<Values> {
     Some(match kind {
         "String" => Values::Text(Vec::new()),
         "LowCardinality(String)" => {
-            Values::Dictionary { known: HashMap::new(), keys: Vec::new(), rows: Vec::new() }
+            let (known, last) = (HashMap::new(), (String::new(), 0));
+            Values::Dictionary { known, last, keys: Vec::new(), rows: Vec::new() }
         }
         "Map(String, String)" => {
             Values::Pairs { ends: Vec::new(), count: 0, keys: Vec::new(), values: Vec::new() }

@@ -149,6 +149,10 @@ impl<'a> Serializer for Place<'a> {
         self.column()?.text(value)
     }
 
+    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), NativeError> {
+        self.column()?.written(value)
+    }
+
     fn serialize_bytes(self, value: &[u8]) -> Result<(), NativeError> {
         self.column()?.fixed(value)
     }
