@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fjall::{CompressionType, Database, Keyspace};
 use parking_lot::{Mutex, RwLock};
@@ -25,6 +26,10 @@ const FORMAT: u32 = 2;
 const FORMAT_FILE: &str = "format";
 pub(super) const STORE_DIRECTORY: &str = "store";
 const META_KEYSPACE: &str = "meta";
+/// How long the threads of a store that was just closed may take to end.
+const LAST_HANDLE_ENDS_WITHIN: Duration = Duration::from_secs(10);
+/// How often that is looked at.
+const LOCK_INTERVAL: Duration = Duration::from_millis(5);
 const MIN_JOURNAL_BYTES: u64 = 64 << 20;
 
 pub(super) fn open(options: EmbeddedOptions) -> Result<Shared, LogError> {
@@ -121,7 +126,19 @@ fn clear_unfinished(directory: &Path) -> io::Result<()> {
     fs::remove_dir_all(directory)
 }
 
+/// Opens the store. Ours is the directory by now; a store that is still locked was closed by this process a moment ago,
+/// and its threads end what they are in, which is waited for.
 fn open_store(options: &EmbeddedOptions, directory: &Path) -> Result<(Database, Keyspace), LogError> {
+    let end = Instant::now() + LAST_HANDLE_ENDS_WITHIN;
+    loop {
+        match open_once(options, directory) {
+            Err(LogError::InUse { .. }) if Instant::now() < end => std::thread::sleep(LOCK_INTERVAL),
+            opened => return opened,
+        }
+    }
+}
+
+fn open_once(options: &EmbeddedOptions, directory: &Path) -> Result<(Database, Keyspace), LogError> {
     let builder = Database::builder(directory)
         .cache_size(options.cache_bytes)
         // Journals are short-lived; compressing their larger entries costs more than writing them.

@@ -2,6 +2,7 @@
 //! all taken by the real tasks and carried to SQLite by the real sink.
 
 use std::{
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -209,16 +210,28 @@ pub(super) async fn tamper(database: &Path, sql: &str) {
     connection.close().await.unwrap();
 }
 
+/// Copies a directory. The threads of a store that was just closed may still be removing files they have replaced: then
+/// it is begun again.
 fn copy_files(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let (path, target) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-        if path.is_dir() {
-            copy_files(&path, &target);
-        } else {
-            std::fs::copy(path, target).unwrap();
+    loop {
+        match try_to_copy(from, to) {
+            Err(error) if error.kind() == ErrorKind::NotFound => std::fs::remove_dir_all(to).unwrap(),
+            copied => return copied.unwrap(),
         }
     }
+}
+
+fn try_to_copy(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let (path, target) = (entry.as_ref().unwrap().path(), to.join(entry?.file_name()));
+        if path.is_dir() {
+            try_to_copy(&path, &target)?;
+        } else {
+            std::fs::copy(path, target)?;
+        }
+    }
+    Ok(())
 }
 
 /// All tasks, running.
