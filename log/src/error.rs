@@ -94,6 +94,74 @@ pub enum LogError {
         #[source]
         source: Cause,
     },
+    /// The topic was deleted and made again, so offsets and identities remembered from it mean nothing any more.
+    #[error("topic `{0}` is not the one it was: it was deleted and made again; start with an empty store")]
+    TopicReplaced(TopicName),
+    /// A topic exists under this name that is none of this program's.
+    #[error("topic `{topic}` on the cluster was not made by this program: delete it, or use another cluster")]
+    ForeignTopic {
+        /// The topic.
+        topic: TopicName,
+        /// What its first record is.
+        #[source]
+        source: Cause,
+    },
+    /// Whoever made the topic was interrupted.
+    #[error("topic `{0}` was never finished, so nothing is in it: delete it and start again")]
+    UnfinishedTopic(TopicName),
+    /// A topic exists with settings under which records would be lost.
+    #[error("topic `{topic}` would lose records: its {setting} is {found} and must be {wanted}")]
+    TopicSettings {
+        /// The topic.
+        topic: TopicName,
+        /// Which setting.
+        setting: &'static str,
+        /// What it is.
+        found: String,
+        /// What it must be.
+        wanted: String,
+    },
+    /// Records that were there are not any more, and their offsets would be given to others.
+    #[error(
+        "{partition} ends at offset {end} and had records up to {seen}: acknowledged records were lost; restore the log from a copy"
+    )]
+    EndMovedBack {
+        /// The partition.
+        partition: TopicPartition,
+        /// One past the last offset that was seen.
+        seen: Offset,
+        /// Where it ends now.
+        end: Offset,
+    },
+    /// The engine cannot give up single records: it does so by the topic's retention, set when the topic was made.
+    #[error("{0} cannot be trimmed by hand: this engine keeps records by the topic's retention")]
+    TrimmedByRetention(TopicPartition),
+    /// The cluster does not answer.
+    #[error("the cluster at {endpoint} does not answer")]
+    Unreachable {
+        /// Its address.
+        endpoint: String,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
+    /// Too few servers are online for the copies that are asked for.
+    #[error("{online} servers of the cluster are online and {needed} are needed, one for each copy")]
+    TooFewServers {
+        /// How many are online.
+        online: usize,
+        /// How many copies there must be.
+        needed: usize,
+    },
+    /// The cluster refused to do something and would again.
+    #[error("the cluster refused to {what}")]
+    Refused {
+        /// What.
+        what: String,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
     /// Another process has the directory open.
     #[error("{path} is in use by another process: stop it first, or use another directory")]
     InUse {
@@ -153,6 +221,11 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// Whether the same call may go well another time: the engine could not be reached, or did not answer.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Read { .. })
+    }
+
     /// Whether the disk (or a quota, or a limit on file size) is full.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, Self::Stopped { remedy, .. } if *remedy == DISK_FULL)

@@ -13,6 +13,7 @@ pub mod meta;
 pub mod metadata;
 pub mod money;
 pub mod payment_json;
+pub mod peek;
 pub mod position;
 pub mod records;
 pub mod time;

@@ -27,26 +27,29 @@ pub struct TopicDef {
     pub key: &'static str,
     /// Whether downstream applications may rely on it.
     pub public: bool,
+    /// Whose word counts that a record has arrived: the processor whose inbox it is, or the sink that keeps it. None where
+    /// nobody needs it for long, or its repeats are known by its own id.
+    pub receiver: Option<&'static str>,
 }
 
-const fn inbox(name: &'static str, partitions: u16, key: &'static str) -> TopicDef {
-    TopicDef { name, partitions, keep: Keep::Forever, key, public: false }
+const fn inbox(name: &'static str, partitions: u16, key: &'static str, receiver: &'static str) -> TopicDef {
+    TopicDef { name, partitions, keep: Keep::Forever, key, public: false, receiver: Some(receiver) }
 }
 
-const fn public(name: &'static str, key: &'static str) -> TopicDef {
-    TopicDef { name, partitions: SHARDS, keep: Keep::Retention, key, public: true }
+const fn public(name: &'static str, key: &'static str, receiver: Option<&'static str>) -> TopicDef {
+    TopicDef { name, partitions: SHARDS, keep: Keep::Retention, key, public: true, receiver }
 }
 
 /// Blocks, heads and watches; read by `reorg`.
-pub const CHAIN_INBOX: TopicDef = inbox("chain.inbox", SHARDS, "chain id");
+pub const CHAIN_INBOX: TopicDef = inbox("chain.inbox", SHARDS, "chain id", "reorg");
 /// Stripe's events; read by `dedup`.
-pub const STRIPE_INBOX: TopicDef = inbox("stripe.inbox", SHARDS, "payment intent or charge");
+pub const STRIPE_INBOX: TopicDef = inbox("stripe.inbox", SHARDS, "payment intent or charge", "dedup");
 /// Commands, facts, changes of settings, ticks; read by `book`.
-pub const BOOK_INBOX: TopicDef = inbox("book.inbox", SHARDS, "merchant");
+pub const BOOK_INBOX: TopicDef = inbox("book.inbox", SHARDS, "merchant", "book");
 /// Administration; read by `registry`.
-pub const REGISTRY_INBOX: TopicDef = inbox("registry.inbox", 1, "merchant or endpoint");
+pub const REGISTRY_INBOX: TopicDef = inbox("registry.inbox", 1, "merchant or endpoint", "registry");
 /// Changes of merchants, keys, endpoints and settings; kept for ever, since the API and the sinks start from it.
-pub const REGISTRY_EVENTS: TopicDef = inbox("registry.events", 1, "merchant, key or endpoint");
+pub const REGISTRY_EVENTS: TopicDef = inbox("registry.events", 1, "merchant, key or endpoint", "sql");
 /// Answers to commands, a partition for each API instance.
 pub const API_REPLIES: TopicDef = TopicDef {
     name: "api.replies",
@@ -54,21 +57,32 @@ pub const API_REPLIES: TopicDef = TopicDef {
     keep: Keep::Retention,
     key: "request",
     public: false,
+    receiver: None,
 };
 /// Messages to the merchants' endpoints.
-pub const WEBHOOKS_OUTBOX: TopicDef = inbox("webhooks.outbox", SHARDS, "endpoint");
+pub const WEBHOOKS_OUTBOX: TopicDef = inbox("webhooks.outbox", SHARDS, "endpoint", "webhooks");
 /// Steps of the payments' lives.
-pub const PAYMENTS_EVENTS: TopicDef = public("payments.events", "merchant");
+pub const PAYMENTS_EVENTS: TopicDef = public("payments.events", "merchant", Some("sql"));
 /// Balanced transactions.
-pub const LEDGER_TRANSACTIONS: TopicDef = public("ledger.transactions", "merchant");
+pub const LEDGER_TRANSACTIONS: TopicDef = public("ledger.transactions", "merchant", Some("sql"));
 /// Changes of watched transfers and of chain heads.
-pub const CHAIN_TRANSFERS: TopicDef = public("chain.transfers", "chain id");
+pub const CHAIN_TRANSFERS: TopicDef = public("chain.transfers", "chain id", Some("sql"));
 /// Attempts to deliver webhooks.
-pub const WEBHOOKS_ATTEMPTS: TopicDef = public("webhooks.attempts", "endpoint");
+pub const WEBHOOKS_ATTEMPTS: TopicDef = public("webhooks.attempts", "endpoint", None);
 /// What could not be processed.
-pub const DEAD_LETTERS: TopicDef = public("dead.letters", "origin");
+pub const DEAD_LETTERS: TopicDef = public("dead.letters", "origin", Some("sql"));
 
-/// Every topic.
+/// How far every task and sink is, where many processes share the log. One machine needs none.
+pub const CHECKPOINTS: TopicDef = TopicDef {
+    name: "checkpoints",
+    partitions: 1,
+    keep: Keep::Retention,
+    key: "receiver",
+    public: false,
+    receiver: None,
+};
+
+/// Every topic of the books. [`CHECKPOINTS`] is beside them: it says nothing about money.
 pub const ALL: [TopicDef; 12] = [
     CHAIN_INBOX,
     STRIPE_INBOX,
@@ -97,9 +111,10 @@ mod tests {
 
     #[test]
     fn every_name_is_valid_and_used_once() {
-        let mut names: Vec<_> = ALL.iter().map(|def| TopicName::new(def.name).unwrap()).collect();
+        let mut names: Vec<_> =
+            ALL.iter().chain([&CHECKPOINTS]).map(|def| TopicName::new(def.name).unwrap()).collect();
         names.sort();
         names.dedup();
-        assert_eq!(names.len(), ALL.len());
+        assert_eq!(names.len(), ALL.len() + 1);
     }
 }

@@ -7,14 +7,17 @@
 //! - [`step`]: one record through one processor; pure.
 //! - [`store`], [`runner`], [`threads`]: the same step in production, on the embedded log, with its atomic commit.
 //! - [`sink`], [`sink_runner`]: what carries results out.
+//! - [`outbox`], [`checkpoints`]: what a log needs that many processes share.
 //! - [`health`], [`metrics`]: what an operator sees.
 //! - [`secrets`]: seals what must be kept and not be read.
 
+pub mod checkpoints;
 pub mod checks;
 pub mod clock;
 pub mod health;
 pub mod lineage;
 pub mod metrics;
+pub mod outbox;
 pub mod processor;
 pub mod publisher;
 pub mod runner;

@@ -7,7 +7,9 @@
 //! | last | the same | a repeat, dropped |
 //! | last | another | stop: the sender computed something else this time |
 //! | lower | whatever | a repeat, dropped |
-//! | beyond the next | whatever | stop: a gap, until it is resent |
+//! | beyond the next | whatever | a gap: where senders resend, left out until they do; else stop |
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use streambook_model::{bytes::LineageHash, meta::Source, position::TopicPartition};
@@ -32,6 +34,9 @@ impl Mark {
     pub const START: Self = Self { seq: 0, chain: LineageHash::ZERO };
 }
 
+/// What was last taken from each task in each partition.
+pub type Marks = BTreeMap<(TopicPartition, String), Mark>;
+
 /// What a receiver does with a record that carries lineage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -39,20 +44,36 @@ pub enum Verdict {
     Take,
     /// It was taken before.
     Repeat,
+    /// One before it is missing: it is left out, and comes again behind that one.
+    Early,
+}
+
+/// What a gap means to a receiver.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Gaps {
+    /// Log and tasks are one store, so there can be none: what is stored is not what was written.
+    #[default]
+    Stop,
+    /// The log lost what it had acknowledged, or shows it late. The sender keeps its records until the receiver has them,
+    /// and sends them again.
+    AwaitResend,
 }
 
 /// Decides on a record from a task, given the last one taken from it.
-pub fn judge(last: Mark, source: &Source) -> Result<Verdict, Fault> {
+pub fn judge(last: Mark, source: &Source, gaps: Gaps) -> Result<Verdict, Fault> {
     if source.seq == last.seq + 1 {
         return Ok(Verdict::Take);
     }
     if source.seq > last.seq {
-        return Err(Fault::Stop(format!(
-            "a gap from task {}: expected seq {}, found {}",
-            source.task,
-            last.seq + 1,
-            source.seq
-        )));
+        return match gaps {
+            Gaps::AwaitResend => Ok(Verdict::Early),
+            Gaps::Stop => Err(Fault::Stop(format!(
+                "a gap from task {}: expected seq {}, found {}",
+                source.task,
+                last.seq + 1,
+                source.seq
+            ))),
+        };
     }
     if source.seq == last.seq && source.chain != last.chain {
         return Err(Fault::Stop(format!(
@@ -67,13 +88,28 @@ pub fn judge(last: Mark, source: &Source) -> Result<Verdict, Fault> {
 const RECEIVED: Table<Mark> = Table::new(0);
 
 /// Decides on a record and remembers it if it is taken.
-pub fn receive(state: &mut dyn State, source: &Source) -> Result<Verdict, Fault> {
+pub fn receive(state: &mut dyn State, source: &Source, gaps: Gaps) -> Result<Verdict, Fault> {
     let key = ("in", source.task.as_str());
-    let verdict = judge(RECEIVED.get(state, key)?.unwrap_or(Mark::START), source)?;
+    let verdict = judge(RECEIVED.get(state, key)?.unwrap_or(Mark::START), source, gaps)?;
     if verdict == Verdict::Take {
         RECEIVED.put(state, key, &Mark { seq: source.seq, chain: source.chain })?;
     }
     Ok(verdict)
+}
+
+/// More tasks than send to one partition.
+const SENDERS_MAX: usize = 10_000;
+
+/// What has been taken, by task.
+pub fn received(state: &dyn State) -> Result<BTreeMap<String, Mark>, StateError> {
+    let found = RECEIVED.scan_prefix_with_keys(state, "in", SENDERS_MAX)?;
+    let named = |(key, mark): (Vec<u8>, Mark)| {
+        // A task's name has no zero byte, so its key is the name and its end (`table::Key` of a text).
+        let name = key.strip_suffix(&[0, 1]).and_then(|name| std::str::from_utf8(name).ok());
+        let broken = || StateError::Decode { key: hex::encode(&key), reason: "it names no task".into() };
+        Ok((name.ok_or_else(broken)?.to_owned(), mark))
+    };
+    found.into_iter().map(named).collect()
 }
 
 /// What has been sent to each destination partition.
@@ -104,7 +140,10 @@ mod tests {
 
     fn check(last: u64, seq: u64, chain: u8, expect: Option<Verdict>) {
         let last = Mark { seq: last, chain: LineageHash::new([1; 16]) };
-        assert_eq!(judge(last, &source(seq, chain)).ok(), expect);
+        assert_eq!(judge(last, &source(seq, chain), Gaps::Stop).ok(), expect);
+        let awaited = judge(last, &source(seq, chain), Gaps::AwaitResend).ok();
+        let early = (seq > last.seq + 1).then_some(Verdict::Early);
+        assert_eq!(awaited, early.or(expect), "only a gap is another matter where senders resend");
     }
 
     #[test]

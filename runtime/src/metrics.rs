@@ -55,12 +55,30 @@ pub enum Metric {
     NodeFailures,
     /// Gauge by chain and node: 1 while the node is used.
     NodeUp,
+    /// Gauge by chain and node: 100 for a node that did nothing wrong of late, 0 for the worst.
+    NodeScore,
+    /// Gauge by chain and node: milliseconds the node takes to answer, as a moving average.
+    NodeLatency,
+    /// Counter by chain, node and kind: what a node did wrong: lie, lag, contradiction, error, throttled, slow.
+    NodeFaults,
+    /// Gauge by chain and what: seconds that the head, `safe` or `finalized` has stood still beyond what is allowed; 0 while it moves.
+    ChainStalled,
+    /// Gauge by chain: blocks a second while the connector catches up; 0 at the head.
+    ChainCatchUpRate,
+    /// Gauge by chain: seconds until the connector has caught up; 0 at the head.
+    ChainCatchUpSeconds,
+    /// Gauge by chain: subscriptions to heads that are open.
+    ChainSubscriptions,
     /// Counter by outcome: webhook attempts.
     WebhookAttempts,
     /// Histogram, seconds: one webhook attempt.
     WebhookSeconds,
     /// Gauge: messages waiting for an attempt.
     WebhookPending,
+    /// Gauge: records of this process that are not sent to the shared log, or not known to have arrived.
+    OutboxRecords,
+    /// Counter by topic: times that records were sent again since the shared log had lost them.
+    OutboxResends,
 }
 
 impl Metric {
@@ -92,9 +110,18 @@ impl Metric {
             Self::ChainHead => "streambook_chain_head_block",
             Self::NodeFailures => "streambook_node_failures_total",
             Self::NodeUp => "streambook_node_up",
+            Self::NodeScore => "streambook_node_score",
+            Self::NodeLatency => "streambook_node_latency_milliseconds",
+            Self::NodeFaults => "streambook_node_faults_total",
+            Self::ChainStalled => "streambook_chain_stalled_seconds",
+            Self::ChainCatchUpRate => "streambook_chain_catch_up_blocks_per_second",
+            Self::ChainCatchUpSeconds => "streambook_chain_catch_up_seconds",
+            Self::ChainSubscriptions => "streambook_chain_subscriptions",
             Self::WebhookAttempts => "streambook_webhook_attempts_total",
             Self::WebhookSeconds => "streambook_webhook_seconds",
             Self::WebhookPending => "streambook_webhook_pending",
+            Self::OutboxRecords => "streambook_outbox_records",
+            Self::OutboxResends => "streambook_outbox_resends_total",
         }
     }
 

@@ -103,8 +103,8 @@ pub struct Emitted {
     pub route: Route,
     /// The record's key.
     pub key: Bytes,
-    /// The record.
-    pub message: Message,
+    /// The record. In a box, since a block leads to thousands and the largest kind takes most of a kilobyte.
+    pub message: Box<Message>,
 }
 
 /// What a processor may see and do while it takes one record.
@@ -177,7 +177,7 @@ impl<'a> Context<'a> {
         message: impl Into<Message>,
     ) {
         let key = Bytes::copy_from_slice(key.as_ref());
-        self.emitted.push(Emitted { topic, route, key, message: message.into() });
+        self.emitted.push(Emitted { topic, route, key, message: Box::new(message.into()) });
     }
 
     /// What was emitted so far.

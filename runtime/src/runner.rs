@@ -3,6 +3,9 @@
 //! Reads see records that are written and not yet synced: one write-ahead log orders everything in this process, so no
 //! later commit can survive without an earlier one. A record that stops the task leaves the ones before it committed.
 //!
+//! On a log that many processes share ([`Runner::on`]) the inbox is there, and state, offset and outputs are committed to
+//! this process's store, whose outbox sends the outputs on.
+//!
 //! A step reads the store and a commit may wait for it, so a task holds its thread meanwhile: tasks run on threads of
 //! their own ([`TaskThreads`](crate::threads::TaskThreads)). To move the other futures of a thread elsewhere for each
 //! step costs more than most steps.
@@ -26,7 +29,9 @@ use crate::{
     checks::Checks,
     clock::{self, Clock},
     health::{Condition, Health},
+    lineage::Gaps,
     metrics::Metric,
+    outbox::Room,
     processor::Processor,
     publisher::{PublishError, Publisher},
     state::StateError,
@@ -58,7 +63,9 @@ pub enum RunError {
 
 /// One task and what it needs to run.
 pub struct Runner {
-    log: Arc<EmbeddedLog>,
+    log: Arc<dyn Log>,
+    store: Arc<EmbeddedLog>,
+    shared: Option<Room>,
     processor: Arc<dyn Processor>,
     partition: Partition,
     clock: Clock,
@@ -66,15 +73,22 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// A task of this processor at this partition.
+    /// A task of this processor at this partition; its inbox is in the store.
     pub fn new(
-        log: Arc<EmbeddedLog>,
+        store: Arc<EmbeddedLog>,
         processor: Arc<dyn Processor>,
         partition: Partition,
         clock: Clock,
         health: Health,
     ) -> Self {
-        Self { log, processor, partition, clock, health }
+        let log: Arc<dyn Log> = Arc::<EmbeddedLog>::clone(&store);
+        Self { log, store, shared: None, processor, partition, clock, health }
+    }
+
+    /// The same task with its inbox in a log that many processes share; it waits while the outbox has no room.
+    #[must_use]
+    pub fn on(self, log: Arc<dyn Log>, room: Room) -> Self {
+        Self { log, shared: Some(room), ..self }
     }
 
     /// The task's name, for example `book/3`.
@@ -83,15 +97,23 @@ impl Runner {
     }
 
     /// Runs until it is told to stop, or has to.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
-        let task = Task::new(&*self.processor, self.partition);
-        let mut store = TaskStore::open(Arc::clone(&self.log), self.processor.name(), self.partition)?;
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), RunError> {
+        let processor = Arc::clone(&self.processor);
+        let gaps = if self.shared.is_some() { Gaps::AwaitResend } else { Gaps::Stop };
+        let task = Task::new(&*processor, self.partition).with_gaps(gaps);
+        let mut store = TaskStore::open(Arc::clone(&self.store), self.processor.name(), self.partition)?;
         let mut next = store.next_offset()?;
         let mut ticked_to = Offset(0);
         // Counted even where there is none, so that an alarm sees the first one as a change.
         Metric::DeadLetters.count(0, &[("task", task.name().to_owned())]);
         self.report(&store)?;
         while !stop.is_cancelled() {
+            if let Some(room) = &mut self.shared {
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = room.wait() => {}
+                }
+            }
             let records = self.log.read(task.inbox(), next, BATCH, Visibility::Written).await?;
             if records.is_empty() {
                 // A tick that is appended and not yet taken must not be appended again.
@@ -108,7 +130,7 @@ impl Runner {
                 continue;
             }
             next = self.take(&task, &mut store, &records)?;
-            self.lag(&task, next)?;
+            self.lag(&task, next).await?;
             tokio::task::yield_now().await;
         }
         Ok(())
@@ -146,9 +168,13 @@ impl Runner {
 
     fn count(&self, task: &Task<'_>, taken: &[Step], records: &[Record], emitted: usize, commit: Duration) {
         let label = || ("task", task.name().to_owned());
-        for (kind, name) in
-            [(Taken::Processed, "processed"), (Taken::Repeat, "repeat"), (Taken::DeadLettered, "dead")]
-        {
+        let kinds = [
+            (Taken::Processed, "processed"),
+            (Taken::Repeat, "repeat"),
+            (Taken::Early, "early"),
+            (Taken::DeadLettered, "dead"),
+        ];
+        for (kind, name) in kinds {
             let count = taken.iter().filter(|step| step.taken == kind).count();
             if count > 0 {
                 Metric::Records.count(count as u64, &[label(), ("result", name.to_owned())]);
@@ -167,8 +193,8 @@ impl Runner {
         }
     }
 
-    fn lag(&self, task: &Task<'_>, next: Offset) -> Result<(), RunError> {
-        let end = self.log.written_end(task.inbox())?;
+    async fn lag(&self, task: &Task<'_>, next: Offset) -> Result<(), RunError> {
+        let end = self.log.bounds(task.inbox(), Visibility::Written).await?.end;
         Metric::Lag.set(end.0.saturating_sub(next.0), &[("task", task.name().to_owned())]);
         Ok(())
     }
@@ -192,9 +218,9 @@ impl Runner {
         let now = (self.clock)();
         let id = format!("tick:{}:{}", task.name(), due.millis());
         let meta = Meta { source: None, id, occurred_at: due, recorded_at: now, cause: None, trace: None };
-        let log: Arc<dyn Log> = Arc::<EmbeddedLog>::clone(&self.log);
         let message = Message::from(Tick { meta, now });
-        let appended = Publisher::new(log).publish_to(task.inbox(), b"tick", &message).await?;
+        let appended =
+            Publisher::new(Arc::clone(&self.log)).publish_to(task.inbox(), b"tick", &message).await?;
         Ok(appended.base.plus(appended.records))
     }
 }

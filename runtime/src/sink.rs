@@ -12,6 +12,8 @@ use streambook_model::{
     topics::TopicDef,
 };
 
+use crate::lineage::Marks;
+
 /// A record on its way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivered {
@@ -19,8 +21,8 @@ pub struct Delivered {
     pub from: TopicPartition,
     /// Its offset there.
     pub offset: Offset,
-    /// The record.
-    pub message: Message,
+    /// The record. In a box, since a batch holds thousands and the largest kind of record takes most of a kilobyte.
+    pub message: Box<Message>,
 }
 
 /// The records of one write, and the positions it moves.
@@ -68,6 +70,12 @@ pub trait Sink: Send + 'static {
 
     /// The positions it has committed: the next offset of each partition. Absent partitions start at their beginning.
     async fn positions(&mut self) -> Result<BTreeMap<TopicPartition, Offset>, SinkError>;
+
+    /// The last record it has committed of each task, for those who keep what they sent until it arrived. None where nobody
+    /// waits for this sink's word.
+    fn marks(&self) -> Marks {
+        Marks::new()
+    }
 
     /// Writes a batch and its positions in one transaction.
     async fn write(&mut self, batch: &Batch) -> Result<(), SinkError>;

@@ -16,6 +16,7 @@ use streambook_model::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    checkpoints::Board,
     clock::{self, Clock},
     health::{Condition, Health},
     metrics::Metric,
@@ -57,12 +58,19 @@ pub struct SinkRunner<S> {
     limit: ReadLimit,
     clock: Clock,
     health: Health,
+    board: Option<Board>,
 }
 
 impl<S: Sink> SinkRunner<S> {
     /// Feeds this sink from this log, at most `limit` at a time.
     pub fn new(log: Arc<dyn Log>, sink: S, limit: ReadLimit, clock: Clock, health: Health) -> Self {
-        Self { log, sink, limit, clock, health }
+        Self { log, sink, limit, clock, health, board: None }
+    }
+
+    /// The same sink, which also says on this board how far it is.
+    #[must_use]
+    pub fn telling(self, board: Board) -> Self {
+        Self { board: Some(board), ..self }
     }
 
     /// Runs until it is told to stop, or has to. Reports how it is; never returns an error, so that the rest goes on.
@@ -76,9 +84,11 @@ impl<S: Sink> SinkRunner<S> {
 
     async fn feed(&mut self, stop: &CancellationToken) -> Result<(), SinkStopped> {
         let mut positions = self.start(stop).await?;
+        self.tell(&positions);
         while !stop.is_cancelled() {
             let (batch, waiting) = self.batch(&positions).await?;
             if batch.records.is_empty() {
+                self.tell(&positions);
                 tokio::select! {
                     () = stop.cancelled() => {}
                     waited = self.log.wait_synced(&positions) => waited?,
@@ -87,6 +97,9 @@ impl<S: Sink> SinkRunner<S> {
             }
             if self.write(&batch, stop).await? {
                 positions.extend(batch.after);
+                if self.board.as_ref().is_some_and(|board| board.is_due(self.sink.name())) {
+                    self.tell(&positions);
+                }
                 if batch.records.len() as u64 >= waiting {
                     self.gather(stop).await;
                 }
@@ -103,7 +116,11 @@ impl<S: Sink> SinkRunner<S> {
         let mut pause = PAUSE_FIRST;
         let committed = loop {
             match self.sink.positions().await {
-                Ok(positions) => break positions,
+                Ok(positions) => {
+                    // It may have been troubled, and there may be nothing to write that would say otherwise.
+                    self.health.report(self.sink.name(), Condition::Running);
+                    break positions;
+                }
                 Err(error) if stop.is_cancelled() => return Err(error.into()),
                 Err(error) => pause = self.pause(error, pause, stop).await?,
             }
@@ -159,6 +176,12 @@ impl<S: Sink> SinkRunner<S> {
             batch.records.push(decode(from, record)?);
         }
         Ok(())
+    }
+
+    fn tell(&self, positions: &BTreeMap<TopicPartition, Offset>) {
+        if let Some(board) = &self.board {
+            board.put(self.sink.name(), positions, self.sink.marks());
+        }
     }
 
     /// Lets records gather, if the sink asks for it.
@@ -224,5 +247,5 @@ fn decode(from: &TopicPartition, record: &Record) -> Result<Delivered, SinkStopp
         offset: record.offset,
         source,
     })?;
-    Ok(Delivered { from: from.clone(), offset: record.offset, message })
+    Ok(Delivered { from: from.clone(), offset: record.offset, message: Box::new(message) })
 }

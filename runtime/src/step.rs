@@ -19,7 +19,7 @@ use streambook_model::{
 
 use crate::{
     checks::Checks,
-    lineage::{self, Verdict},
+    lineage::{self, Gaps, Verdict},
     processor::{Context, Emitted, Fault, Processor, Route},
     state::{Overlay, State, StateError, apply},
 };
@@ -29,6 +29,7 @@ pub struct Task<'p> {
     processor: &'p dyn Processor,
     name: String,
     inbox: TopicPartition,
+    gaps: Gaps,
 }
 
 /// A record to append, and where.
@@ -47,6 +48,8 @@ pub enum Taken {
     Processed,
     /// It was taken before.
     Repeat,
+    /// One before it, from the same task, is missing: it comes again behind that one.
+    Early,
     /// It can never be used and is a dead letter now.
     DeadLettered,
 }
@@ -117,7 +120,13 @@ impl<'p> Task<'p> {
     /// The task of this processor at this partition.
     pub fn new(processor: &'p dyn Processor, partition: Partition) -> Self {
         let inbox = TopicPartition::new(processor.inbox().topic(), partition);
-        Self { processor, name: task_name(processor, partition), inbox }
+        Self { processor, name: task_name(processor, partition), inbox, gaps: Gaps::Stop }
+    }
+
+    /// The same task on a log whose senders resend what it loses.
+    #[must_use]
+    pub fn with_gaps(self, gaps: Gaps) -> Self {
+        Self { gaps, ..self }
     }
 
     /// Its name, for example `book/3`.
@@ -139,9 +148,10 @@ impl<'p> Task<'p> {
         let meta = message.meta().clone();
         let mut overlay = Overlay::new(state);
         if let Some(source) = &meta.source {
-            match lineage::receive(&mut overlay, source) {
+            match lineage::receive(&mut overlay, source, self.gaps) {
                 Ok(Verdict::Take) => {}
                 Ok(Verdict::Repeat) => return Ok(Step::done(Taken::Repeat, &meta, Vec::new())),
+                Ok(Verdict::Early) => return Ok(Step::done(Taken::Early, &meta, Vec::new())),
                 Err(fault) => return Err(self.stopped(record, fault)),
             }
         }
@@ -198,7 +208,7 @@ impl<'p> Task<'p> {
             topic: topics::DEAD_LETTERS,
             route: Route::ByKey,
             key: Bytes::copy_from_slice(self.name.as_bytes()),
-            message: Message::from(letter),
+            message: Box::new(Message::from(letter)),
         };
         let mut overlay = Overlay::new(state);
         let outputs = self.outputs(record, vec![emitted], &mut overlay)?;
@@ -262,13 +272,16 @@ pub fn destination(topic: &TopicDef, route: Route, key: &[u8]) -> TopicPartition
     TopicPartition::new(topic.topic(), partition)
 }
 
-/// An error and its causes in one line.
+/// An error and its causes in one line. Some libraries repeat the cause in their own message: it is said once.
 pub fn chain_of(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
         source = cause.source();
     }
     text

@@ -187,6 +187,21 @@ impl<V: Serialize + DeserializeOwned> Table<V> {
         self.values(state, &from, &to, limit)
     }
 
+    /// As [`Table::scan_prefix`], each with the bytes of its key behind the prefix.
+    pub fn scan_prefix_with_keys(
+        &self,
+        state: &dyn State,
+        prefix: impl Key,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, V)>, StateError> {
+        let from = self.key(prefix);
+        let pairs = state.scan(&from, &after_prefix(&from), limit)?;
+        let pair = |(key, bytes): &(Bytes, Bytes)| {
+            Ok((key.get(from.len()..).unwrap_or_default().to_vec(), decode(key, bytes)?))
+        };
+        pairs.iter().map(pair).collect()
+    }
+
     /// The first `limit` values with `from <= key < to`, in key order.
     pub fn scan(
         &self,

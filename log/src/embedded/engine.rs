@@ -87,6 +87,11 @@ impl EmbeddedLog {
         self.shared.synced_to(position).await
     }
 
+    /// The position of everything written so far, for [`EmbeddedLog::synced_to`].
+    pub fn written_position(&self) -> u64 {
+        self.shared.gate.position()
+    }
+
     /// The position up to which everything is on disk.
     pub fn synced_position(&self) -> u64 {
         *self.shared.gate.synced.borrow()

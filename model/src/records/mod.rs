@@ -3,6 +3,7 @@
 
 pub mod book;
 pub mod chain;
+pub mod checkpoint;
 pub mod dead_letter;
 pub mod ledger;
 pub mod payment;

@@ -1,0 +1,191 @@
+//! One destination: reads what the store holds for it, appends it to the shared log in order, and gives the space back once
+//! it has arrived.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use streambook_log::{Log, NewRecord, ReadLimit, Record, Visibility, embedded::EmbeddedLog};
+use streambook_model::{
+    peek,
+    position::{Offset, Partition, TopicPartition},
+    topics::TopicDef,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Outbox, OutboxError,
+    pending::{self, Pending, Sent},
+};
+use crate::{
+    checkpoints::{Received, View, receiver_of},
+    health::{Condition, Health},
+    lineage::Mark,
+    metrics::Metric,
+    step::chain_of,
+};
+
+/// Most records that are sent and have not arrived.
+const MOST_PENDING: usize = 20_000;
+/// How often it is looked whether something has arrived.
+const LOOK: Duration = Duration::from_millis(500);
+/// Space is given back so often at most: it costs a write.
+const TRIM_EVERY: Duration = Duration::from_secs(1);
+/// The pause after a failed append.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The way to one partition.
+pub(super) struct Lane {
+    to: TopicPartition,
+    receiver: Option<String>,
+    store: Arc<EmbeddedLog>,
+    log: Arc<dyn Log>,
+    view: View,
+    health: Health,
+    /// The first record in the store that is not sent.
+    next: Offset,
+    pending: Pending,
+    trimmed: Offset,
+    trimmed_at: Instant,
+    is_troubled: bool,
+}
+
+impl Lane {
+    pub(super) fn new(outbox: &Outbox, topic: &TopicDef, partition: Partition) -> Self {
+        Self {
+            to: TopicPartition::new(topic.topic(), partition),
+            receiver: receiver_of(topic, partition),
+            store: Arc::clone(&outbox.store),
+            log: Arc::clone(&outbox.log),
+            view: outbox.view.clone(),
+            health: outbox.health.clone(),
+            next: Offset(0),
+            pending: Pending::default(),
+            trimmed: Offset(0),
+            trimmed_at: Instant::now(),
+            is_troubled: false,
+        }
+    }
+
+    /// Its name in health.
+    pub(super) fn name(&self) -> String {
+        format!("outbox/{}", self.to)
+    }
+
+    /// Runs until it is told to stop, or has to.
+    pub(super) async fn run(mut self, stop: &CancellationToken) -> Result<(), OutboxError> {
+        self.trimmed = self.store.bounds(&self.to, Visibility::Written).await?.first;
+        self.next = self.trimmed;
+        while !stop.is_cancelled() {
+            let received = self.received();
+            self.settle(&received).await?;
+            let sent = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                sent = self.send(&received) => sent?,
+            };
+            if !sent {
+                self.idle(stop).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn received(&self) -> Received {
+        let Some(receiver) = &self.receiver else { return pending::nothing("") };
+        self.view.received(receiver, &self.to).unwrap_or_else(|| pending::nothing(receiver))
+    }
+
+    /// Forgets what has arrived, goes back to what was lost, and gives space back.
+    async fn settle(&mut self, received: &Received) -> Result<(), OutboxError> {
+        self.pending.settle(received)?;
+        let kept = self.pending.first().unwrap_or(self.next);
+        if self.pending.is_lost(received, Instant::now()) {
+            Metric::OutboxResends.count(1, &[("topic", self.to.topic.to_string())]);
+            tracing::warn!(to = %self.to, receiver = received.receiver, "the log lost records: they are sent again");
+            self.next = kept;
+        }
+        if kept > self.trimmed && self.trimmed_at.elapsed() >= TRIM_EVERY {
+            self.store.trim(&self.to, kept).await?;
+            self.trimmed = kept;
+            self.trimmed_at = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Sends what there is, up to a batch. `false` when there is nothing, or too much under way.
+    async fn send(&mut self, received: &Received) -> Result<bool, OutboxError> {
+        if self.pending.len() >= MOST_PENDING {
+            return Ok(false);
+        }
+        let records = self.store.read(&self.to, self.next, ReadLimit::default(), Visibility::Synced).await?;
+        let Some(last) = records.last() else { return Ok(false) };
+        let after = last.offset.plus(1);
+        let (mut sending, mut sent) = (Vec::new(), Vec::new());
+        for record in records {
+            let lineage = self.lineage(&record)?;
+            if let Some((task, mark)) = lineage {
+                if pending::has_arrived(&task, mark, received)? {
+                    continue;
+                }
+                if self.receiver.is_some() {
+                    let shared = Offset(sending.len() as u64);
+                    sent.push(Sent { at: record.offset, task, mark, shared });
+                }
+            }
+            sending.push(NewRecord { key: record.key, value: record.value });
+        }
+        let base = self.append(sending).await?;
+        for sent in sent {
+            self.pending.push(Sent { shared: base.plus(sent.shared.0), ..sent });
+        }
+        self.next = after;
+        Ok(true)
+    }
+
+    fn lineage(&self, record: &Record) -> Result<Option<(String, Mark)>, OutboxError> {
+        let broken =
+            |source| OutboxError::NotARecord { from: self.to.clone(), offset: record.offset, source };
+        let source = peek::source(&record.value).map_err(broken)?;
+        Ok(source.map(|source| (source.task, Mark { seq: source.seq, chain: source.chain })))
+    }
+
+    /// Appends, for as long as it takes: the log may be away, and nothing is given up.
+    async fn append(&mut self, records: Vec<NewRecord>) -> Result<Offset, OutboxError> {
+        if records.is_empty() {
+            return Ok(Offset(0));
+        }
+        loop {
+            let done = async {
+                let appended = self.log.append(&self.to, records.clone()).await?;
+                self.log.synced(&appended).await?;
+                Ok::<_, streambook_log::LogError>(appended.base)
+            };
+            match done.await {
+                Ok(base) => {
+                    if std::mem::take(&mut self.is_troubled) {
+                        self.health.report(&self.name(), Condition::Running);
+                    }
+                    return Ok(base);
+                }
+                Err(error) if error.may_pass() => {
+                    self.is_troubled = true;
+                    self.health.report(&self.name(), Condition::Troubled { reason: chain_of(&error) });
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn idle(&self, stop: &CancellationToken) -> Result<(), OutboxError> {
+        let is_full = self.pending.len() >= MOST_PENDING;
+        let waits = self.pending.len() > 0 || self.next > self.trimmed;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            more = self.store.wait(&self.to, self.next, Visibility::Synced), if !is_full => more?,
+            () = tokio::time::sleep(LOOK), if waits => {}
+        }
+        Ok(())
+    }
+}
