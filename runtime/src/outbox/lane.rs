@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use streambook_log::{Log, NewRecord, ReadLimit, Record, Visibility, embedded::EmbeddedLog};
+use streambook_log::{Log, LogError, NewRecord, ReadLimit, Record, Visibility, embedded::EmbeddedLog};
 use streambook_model::{
     peek,
     position::{Offset, Partition, TopicPartition},
@@ -20,10 +20,8 @@ use super::{
 };
 use crate::{
     checkpoints::{Received, View, receiver_of},
-    health::{Condition, Health},
     lineage::Mark,
     metrics::Metric,
-    step::chain_of,
 };
 
 /// Most records that are sent and have not arrived.
@@ -32,8 +30,6 @@ const MOST_PENDING: usize = 20_000;
 const LOOK: Duration = Duration::from_millis(500);
 /// Space is given back so often at most: it costs a write.
 const TRIM_EVERY: Duration = Duration::from_secs(1);
-/// The pause after a failed append.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// The way to one partition.
 pub(super) struct Lane {
@@ -42,13 +38,11 @@ pub(super) struct Lane {
     store: Arc<EmbeddedLog>,
     log: Arc<dyn Log>,
     view: View,
-    health: Health,
     /// The first record in the store that is not sent.
     next: Offset,
     pending: Pending,
     trimmed: Offset,
     trimmed_at: Instant,
-    is_troubled: bool,
 }
 
 impl Lane {
@@ -59,12 +53,10 @@ impl Lane {
             store: Arc::clone(&outbox.store),
             log: Arc::clone(&outbox.log),
             view: outbox.view.clone(),
-            health: outbox.health.clone(),
             next: Offset(0),
             pending: Pending::default(),
             trimmed: Offset(0),
             trimmed_at: Instant::now(),
-            is_troubled: false,
         }
     }
 
@@ -73,22 +65,21 @@ impl Lane {
         format!("outbox/{}", self.to)
     }
 
-    /// Runs until it is told to stop, or has to.
+    /// Runs until it is told to stop and everything is sent, or has to.
     pub(super) async fn run(mut self, stop: &CancellationToken) -> Result<(), OutboxError> {
         self.trimmed = self.store.bounds(&self.to, Visibility::Written).await?.first;
         self.next = self.trimmed;
-        while !stop.is_cancelled() {
+        loop {
             let received = self.received();
             self.settle(&received).await?;
-            let sent = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                sent = self.send(&received) => sent?,
-            };
-            if !sent {
-                self.idle(stop).await?;
+            if self.send(&received).await? {
+                continue;
             }
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            self.idle(stop).await?;
         }
-        Ok(())
     }
 
     fn received(&self) -> Received {
@@ -150,32 +141,14 @@ impl Lane {
         Ok(source.map(|source| (source.task, Mark { seq: source.seq, chain: source.chain })))
     }
 
-    /// Appends, for as long as it takes: the log may be away, and nothing is given up.
-    async fn append(&mut self, records: Vec<NewRecord>) -> Result<Offset, OutboxError> {
+    /// Appends, for as long as it takes: an outage of the log is no error, and nothing is given up.
+    async fn append(&self, records: Vec<NewRecord>) -> Result<Offset, LogError> {
         if records.is_empty() {
             return Ok(Offset(0));
         }
-        loop {
-            let done = async {
-                let appended = self.log.append(&self.to, records.clone()).await?;
-                self.log.synced(&appended).await?;
-                Ok::<_, streambook_log::LogError>(appended.base)
-            };
-            match done.await {
-                Ok(base) => {
-                    if std::mem::take(&mut self.is_troubled) {
-                        self.health.report(&self.name(), Condition::Running);
-                    }
-                    return Ok(base);
-                }
-                Err(error) if error.may_pass() => {
-                    self.is_troubled = true;
-                    self.health.report(&self.name(), Condition::Troubled { reason: chain_of(&error) });
-                    tokio::time::sleep(PAUSE).await;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let appended = self.log.append(&self.to, records).await?;
+        self.log.synced(&appended).await?;
+        Ok(appended.base)
     }
 
     async fn idle(&self, stop: &CancellationToken) -> Result<(), OutboxError> {
