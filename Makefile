@@ -5,16 +5,19 @@
 QUICK := cargo run --locked --package streambook --
 FAST := cargo run --release --locked --package streambook --
 
-.PHONY: help demo test bench soak fuzz setup fmt lint
+.PHONY: help demo test test-fluvio bench soak fuzz setup fmt lint
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## show money flowing on a local chain, then verify the books
 	$(QUICK) demo --exit
 
 test: setup ## install what the tests need, then run everything
 	@tests/setup/test
+
+test-fluvio: setup ## run the log's engine and the processes on a real Fluvio cluster (FLUVIO_RUN names its server)
+	@tests/setup/fluvio
 
 bench: ## measure the log and the whole pipeline
 	$(FAST) bench log

@@ -49,7 +49,7 @@ async fn list(
 ) -> Result<Response, Problem> {
     params.finish()?;
     let stale = state.is_stale(caller.scope, &headers).await?;
-    let balances = state.reads().balances(caller.scope).await.map_err(Problem::reading)?;
+    let balances = state.reads()?.balances(caller.scope).await.map_err(Problem::reading)?;
     let data: Vec<_> = balances.iter().map(view).collect();
     Ok(read_answer(stale, List { data, next_cursor: None }))
 }

@@ -68,7 +68,7 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
 async fn list(State(state): State<ApiState>, _: Operator, mut params: Params) -> Result<Response, Problem> {
     let page = params.page::<PositionKey>(LIST)?;
     params.finish()?;
-    let listed = state.reads().dead_letters(page).await.map_err(Problem::reading)?;
+    let listed = state.reads()?.dead_letters(page).await.map_err(Problem::reading)?;
     let next_cursor = listed.next.map(|key| cursor::write(LIST, &key));
     Ok(Json(List { data: listed.rows.iter().map(View::of).collect(), next_cursor }).into_response())
 }

@@ -92,12 +92,14 @@ fn with_document(response: Response, problem: &Problem, context: &RequestContext
 
 fn account(method: &'static str, route: Option<String>, status: StatusCode, took: Duration) {
     let route = route.unwrap_or_else(|| "unknown".to_owned());
+    // Who asks for it is told, and so is the log when it changes.
+    let is_readiness = route == "/readyz";
     let labels = [("method", method.to_owned()), ("route", route)];
     Metric::HttpSeconds.observe(took, &labels);
     let [method_label, route_label] = labels;
     Metric::HttpRequests.count(1, &[method_label, route_label, ("status", status.as_str().to_owned())]);
     let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    if status.is_server_error() {
+    if status.is_server_error() && !is_readiness {
         tracing::warn!(status = status.as_u16(), took_us, "answered");
     } else {
         tracing::debug!(status = status.as_u16(), took_us, "answered");

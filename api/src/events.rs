@@ -64,7 +64,7 @@ async fn list(
     params.finish()?;
     let stale = state.is_stale(caller.scope, &headers).await?;
     let filter = EventFilter { event_type, payment };
-    let listed = state.reads().events(caller.scope, filter, page).await.map_err(Problem::reading)?;
+    let listed = state.reads()?.events(caller.scope, filter, page).await.map_err(Problem::reading)?;
     let next_cursor = listed.next.map(|key| cursor::write(LIST, &key));
     let data: Vec<_> = listed.rows.iter().map(view).collect();
     Ok(read_answer(stale, List { data, next_cursor }))
@@ -83,8 +83,8 @@ async fn get(
 ) -> Result<Response, Problem> {
     params.finish()?;
     let stale = state.is_stale(caller.scope, &headers).await?;
-    let event = state.reads().event(caller.scope, id).await.map_err(Problem::reading)?;
-    let event = event.ok_or_else(|| Problem::not_found("event", id))?;
+    let event = state.reads()?.event(caller.scope, id).await.map_err(Problem::reading)?;
+    let event = event.ok_or_else(|| Problem::not_found("event", id).where_stale(stale))?;
     Ok(read_answer(stale, view(&event)))
 }
 

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use streambook_runtime::health::Condition;
+use streambook_runtime::health::{Condition, Health};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -42,7 +42,7 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
 #[utoipa::path(get, path = "/healthz", tag = "operation", security(()), responses(
     (status = 200, description = "It does", body = Alive),
 ))]
-async fn healthz() -> Response {
+pub(crate) async fn healthz() -> Response {
     Json(Alive { status: "ok" }).into_response()
 }
 
@@ -52,11 +52,17 @@ async fn healthz() -> Response {
     (status = 503, description = "Parts do not, with their reasons", body = Readiness),
 ))]
 async fn readyz(State(state): State<ApiState>) -> Response {
-    let conditions = state.health().conditions().into_iter();
+    let is_reading = !state.registry().is_caught_up();
+    readiness(state.health(), is_reading.then_some(("api/registry", "reading the registry")))
+}
+
+/// The answer for these conditions; `besides` is a part that cannot say so itself.
+pub(crate) fn readiness(health: &Health, besides: Option<(&str, &str)>) -> Response {
+    let conditions = health.conditions().into_iter();
     let mut not_ready: BTreeMap<_, _> =
         conditions.filter_map(|(part, condition)| Some((part, reason(condition)?))).collect();
-    if !state.registry().is_caught_up() {
-        not_ready.entry("api/registry".to_owned()).or_insert_with(|| "reading the registry".to_owned());
+    if let Some((part, reason)) = besides {
+        not_ready.entry(part.to_owned()).or_insert_with(|| reason.to_owned());
     }
     let (code, status) = match not_ready.is_empty() {
         true => (StatusCode::OK, "ready"),
@@ -78,6 +84,10 @@ fn reason(condition: Condition) -> Option<String> {
     (status = 200, description = "The metrics", body = String, content_type = "text/plain"),
 ))]
 async fn metrics(State(state): State<ApiState>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.metrics_text())
-        .into_response()
+    exposition(state.metrics_text())
+}
+
+/// The metrics as Prometheus reads them.
+pub(crate) fn exposition(text: String) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

@@ -88,7 +88,7 @@ async fn list(
     params.finish()?;
     let stale = state.is_stale(caller.scope, &headers).await?;
     let listed =
-        state.reads().ledger_transactions(caller.scope, payment, page).await.map_err(Problem::reading)?;
+        state.reads()?.ledger_transactions(caller.scope, payment, page).await.map_err(Problem::reading)?;
     let next_cursor = listed.next.map(|key| cursor::write(LIST, &key));
     let data: Vec<_> = listed.rows.iter().map(|row| view(&state, caller.scope, row)).collect();
     Ok(read_answer(stale, List { data, next_cursor }))

@@ -50,7 +50,7 @@ pub use self::{
     config::{ApiConfig, InvalidConfig},
     ingest_stripe::{IngestRefusal, StripeIngest},
     openapi::document,
-    router::router,
+    router::{operator_router, router},
     server::{ServeError, serve},
-    state::{ApiParts, ApiState, MetricsText, StartError},
+    state::{ApiParts, ApiState, MetricsText, Reading, StartError, Surface},
 };

@@ -246,9 +246,10 @@ async fn get(
 ) -> Result<Response, Problem> {
     params.finish()?;
     let stale = state.is_stale(caller.scope, &headers).await?;
-    let mut payment = find(&state, caller.scope, id).await?;
+    let found = find(&state, caller.scope, id).await;
+    let mut payment = found.map_err(|problem| problem.where_stale(stale))?;
     if let Some(chain) = payment.chain.filter(|_| payment.status == PaymentStatus::Confirming) {
-        let head = state.reads().chain_head(chain).await.map_err(Problem::reading)?;
+        let head = state.reads()?.chain_head(chain).await.map_err(Problem::reading)?;
         count_confirmations(&mut payment, head.as_slice());
     }
     Ok(read_answer(stale, payment_view(&payment)))
@@ -256,7 +257,7 @@ async fn get(
 
 /// A merchant's payment, or the problem that there is none.
 pub(crate) async fn find(state: &ApiState, scope: Scope, id: PaymentId) -> Result<Payment, Problem> {
-    let payment = state.reads().payment(scope, id).await.map_err(Problem::reading)?;
+    let payment = state.reads()?.payment(scope, id).await.map_err(Problem::reading)?;
     payment.ok_or_else(|| Problem::not_found("payment", id))
 }
 
@@ -284,9 +285,9 @@ async fn list(
     };
     params.finish()?;
     let stale = state.is_stale(caller.scope, &headers).await?;
-    let mut listed = state.reads().payments(caller.scope, &filter, page).await.map_err(Problem::reading)?;
+    let mut listed = state.reads()?.payments(caller.scope, &filter, page).await.map_err(Problem::reading)?;
     if listed.rows.iter().any(|payment| payment.status == PaymentStatus::Confirming) {
-        let heads = state.reads().chain_heads().await.map_err(Problem::reading)?;
+        let heads = state.reads()?.chain_heads().await.map_err(Problem::reading)?;
         listed.rows.iter_mut().for_each(|payment| count_confirmations(payment, &heads));
     }
     let next_cursor = listed.next.map(|key| cursor::write(LIST, &key));

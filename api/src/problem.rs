@@ -73,6 +73,16 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not_found", detail)
     }
 
+    /// What a database that lags behind a write does not have may be there in a moment, so nobody is told that it does not
+    /// exist.
+    pub(crate) fn where_stale(self, stale: bool) -> Self {
+        if !stale || self.status != StatusCode::NOT_FOUND {
+            return self;
+        }
+        let detail = "the database lags behind and does not have it yet: try again, or watch /readyz";
+        Self::unavailable("storage_behind", detail)
+    }
+
     /// Something behind the API does not work; the caller may try again.
     pub(crate) fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);

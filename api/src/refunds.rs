@@ -75,9 +75,10 @@ async fn create(
     asked: Asked<Create>,
 ) -> Result<Response, Problem> {
     // The payment is read for its asset's decimal places only; the book decides, on its own state.
-    state.is_stale(caller.scope, &headers).await?;
+    let stale = state.is_stale(caller.scope, &headers).await?;
     let Asked { body, idempotency } = asked;
-    let payment = payments::find(&state, caller.scope, body.payment).await?;
+    let found = payments::find(&state, caller.scope, body.payment).await;
+    let payment = found.map_err(|problem| problem.where_stale(stale))?;
     let amount =
         body.amount.as_ref().map(|text| payments::positive("amount", text, payment.scale)).transpose()?;
     let refund: RefundId = mint();
@@ -115,8 +116,8 @@ async fn get(
 ) -> Result<Response, Problem> {
     params.finish()?;
     let stale = state.is_stale(caller.scope, &headers).await?;
-    let refund = state.reads().refund(caller.scope, id).await.map_err(Problem::reading)?;
-    let refund = refund.ok_or_else(|| Problem::not_found("refund", id))?;
+    let refund = state.reads()?.refund(caller.scope, id).await.map_err(Problem::reading)?;
+    let refund = refund.ok_or_else(|| Problem::not_found("refund", id).where_stale(stale))?;
     Ok(read_answer(stale, refund_json(&refund)))
 }
 
@@ -135,7 +136,7 @@ async fn list(
         payment.ok_or_else(|| Problem::field("payment", "name the payment whose refunds you want"))?;
     params.finish()?;
     let stale = state.is_stale(caller.scope, &headers).await?;
-    let refunds = state.reads().refunds_of(caller.scope, payment).await.map_err(Problem::reading)?;
+    let refunds = state.reads()?.refunds_of(caller.scope, payment).await.map_err(Problem::reading)?;
     let data: Vec<_> = refunds.iter().map(refund_json).collect();
     Ok(read_answer(stale, List { data, next_cursor: None }))
 }

@@ -1,7 +1,8 @@
 //! What the registry says, in memory: keys by their hash, merchants, webhook endpoints, settings.
 //!
 //! Read from `registry.events` from its start, synced records only, so a restart cannot forget a key that was used. Until
-//! it has caught up once the API is not ready and refuses requests. It stops, and says why, on what it cannot read.
+//! it has caught up once the API is not ready and refuses requests. It stops, and says why, on what it cannot read. What comes
+//! again on a log that many processes share is left out: an older state must not take the place of a newer one.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -27,6 +28,8 @@ use streambook_model::{
 };
 use streambook_runtime::{
     health::{Condition, Health},
+    lineage::{Gaps, Mark, Verdict, judge},
+    processor::Fault,
     step::chain_of,
 };
 use tokio::sync::watch;
@@ -41,6 +44,15 @@ enum ViewError {
     /// The log failed.
     #[error("the log failed")]
     Log(#[from] LogError),
+    /// A record contradicts one that was read before.
+    #[error("registry.events offset {offset}")]
+    Lineage {
+        /// The offset.
+        offset: Offset,
+        /// Why.
+        #[source]
+        source: Box<Fault>,
+    },
     /// A record cannot be decoded.
     #[error("registry.events offset {offset} cannot be decoded")]
     Decode {
@@ -224,6 +236,7 @@ impl RegistryView {
         let from = TopicPartition::new(REGISTRY_EVENTS.topic(), Partition(0));
         let bounds = log.bounds(&from, Visibility::Synced).await?;
         let (mut next, end) = (bounds.first, bounds.end);
+        let mut last = BTreeMap::new();
         loop {
             if next >= end && !self.is_caught_up() {
                 self.reached.send_modify(|reached| reached.caught_up = true);
@@ -234,8 +247,11 @@ impl RegistryView {
                 let offset = record.offset;
                 let message =
                     codec::decode(&record.value).map_err(|source| ViewError::Decode { offset, source })?;
-                self.apply(message);
                 next = offset.plus(1);
+                let source = |fault| ViewError::Lineage { offset, source: Box::new(fault) };
+                if is_next(&mut last, &message).map_err(source)? {
+                    self.apply(message);
+                }
             }
         }
     }
@@ -245,6 +261,17 @@ impl RegistryView {
         self.known.write().apply(message);
         self.reached.send_modify(|reached| reached.cause = reached.cause.max(cause));
     }
+}
+
+/// Whether a record is the next one of its task; remembers it then.
+fn is_next(last: &mut BTreeMap<String, Mark>, message: &Message) -> Result<bool, Fault> {
+    let Some(source) = &message.meta().source else { return Ok(true) };
+    let before = last.get(&source.task).copied().unwrap_or(Mark::START);
+    let is_next = judge(before, source, Gaps::AwaitResend)? == Verdict::Take;
+    if is_next {
+        last.insert(source.task.clone(), Mark { seq: source.seq, chain: source.chain });
+    }
+    Ok(is_next)
 }
 
 impl Known {

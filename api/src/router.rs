@@ -10,12 +10,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use streambook_runtime::health::Health;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api_keys, auth, balances, dead_letters, envelope, events, health, ingest_stripe, ledger, limits,
-    merchants, openapi, payments, refunds, state::ApiState, webhook_endpoints,
+    merchants, openapi, payments, refunds,
+    state::{ApiState, MetricsText},
+    webhook_endpoints,
 };
 
 /// Every route below `/v1`.
@@ -37,10 +40,17 @@ pub(crate) fn described() -> OpenApiRouter<ApiState> {
     resources().merge(ingest_stripe::routes()).merge(health::routes())
 }
 
-/// The whole surface.
+/// The surface that this state serves.
 pub fn router(state: ApiState) -> Router {
-    let keyed = Router::from(resources()).route_layer(from_fn_with_state(state.clone(), auth::authenticate));
-    let limited = keyed.merge(Router::from(ingest_stripe::routes()));
+    let surface = state.surface();
+    let mut limited = Router::new();
+    if surface.api {
+        let keyed = Router::from(resources());
+        limited = limited.merge(keyed.route_layer(from_fn_with_state(state.clone(), auth::authenticate)));
+    }
+    if surface.stripe {
+        limited = limited.merge(Router::from(ingest_stripe::routes()));
+    }
     let limited = limited.route_layer(from_fn_with_state(state.clone(), limits::limit_address));
     let limited = limited.route_layer(from_fn_with_state(state.clone(), limits::shed_load));
     let document: Arc<str> = openapi::document().into();
@@ -50,6 +60,22 @@ pub fn router(state: ApiState) -> Router {
         .layer(CatchPanicLayer::custom(envelope::panicked))
         .layer(from_fn_with_state(state.clone(), envelope::envelope))
         .with_state(state)
+}
+
+/// Health and metrics alone: of a process that serves nothing else.
+pub fn operator_router(health: Health, metrics: MetricsText) -> Router {
+    let ready = move || {
+        let health = health.clone();
+        async move { health::readiness(&health, None) }
+    };
+    let metrics = move || {
+        let metrics = Arc::clone(&metrics);
+        async move { health::exposition(metrics()) }
+    };
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
 }
 
 async fn described_by(document: Arc<str>) -> Response {

@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{config::ApiConfig, router::router, state::ApiState};
+use crate::config::ApiConfig;
 
 /// The pause after a failed accept, which mostly means that there are no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -30,20 +30,19 @@ pub enum ServeError {
     Listener(#[source] io::Error),
 }
 
-/// Serves until `stop`, then lets open requests end, for as long as is configured.
+/// Serves these routes until `stop`, then lets open requests end, for as long as is configured.
 pub async fn serve(
-    state: ApiState,
+    app: Router,
+    config: &ApiConfig,
     listener: TcpListener,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::Listener)?;
-    let config = state.config().clone();
     let connections = Arc::new(Semaphore::new(config.max_connections));
     let graceful = GracefulShutdown::new();
-    let app = router(state);
     tracing::info!(%address, "serving");
     while let Some((stream, peer, permit)) = accept(&listener, &connections, &stop).await {
-        converse(app.clone(), stream, peer, permit, &config, &graceful);
+        converse(app.clone(), stream, peer, permit, config, &graceful);
     }
     let limit = Duration::from_millis(config.shutdown_timeout_ms);
     if tokio::time::timeout(limit, graceful.shutdown()).await.is_err() {

@@ -32,11 +32,10 @@ pub struct ApiParts {
     pub config: ApiConfig,
     /// The log.
     pub log: Arc<dyn Log>,
-    /// The reads.
-    pub reads: SqlReads,
-    /// How far the SQL sink of this process is; absent where it runs in another, and reads that follow a write then say
-    /// that they may be stale.
-    pub progress: Option<Progress>,
+    /// What of the surface is served.
+    pub surface: Surface,
+    /// The reads; absent where only Stripe's deliveries are received.
+    pub reading: Option<Reading>,
     /// The clock.
     pub clock: Clock,
     /// The conditions of this process's parts.
@@ -51,6 +50,23 @@ pub struct ApiParts {
     pub metrics: MetricsText,
     /// This instance's partition of `api.replies`; no two instances that run share one.
     pub instance: Partition,
+}
+
+/// What of the HTTP surface a process serves, beside its health and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Surface {
+    /// Everything below `/v1`.
+    pub api: bool,
+    /// Stripe's deliveries.
+    pub stripe: bool,
+}
+
+/// Where reads come from, and how they wait for what their caller wrote.
+pub struct Reading {
+    /// The reads.
+    pub reads: SqlReads,
+    /// How far the SQL sink is.
+    pub progress: Progress,
 }
 
 /// Why the API cannot start.
@@ -115,10 +131,9 @@ impl ApiState {
     pub(crate) async fn is_stale(&self, scope: Scope, headers: &HeaderMap) -> Result<bool, Problem> {
         let asked = Position::of(headers, scope.merchant)?;
         let Some(wanted) = self.0.last_positions.at_least(scope.merchant, asked) else { return Ok(false) };
-        let Some(progress) = &self.0.parts.progress else { return Ok(true) };
         // A book's partition has the same number in its inbox and in its public topics: both are keyed by merchant.
         let at = TopicPartition::new(PAYMENTS_EVENTS.topic(), wanted.partition);
-        let waited = progress.wait_for(&at, wanted.offset, self.config().read_wait()).await;
+        let waited = self.reading()?.progress.wait_for(&at, wanted.offset, self.config().read_wait()).await;
         Ok(waited != Waited::Reached)
     }
 
@@ -126,8 +141,17 @@ impl ApiState {
         &self.0.parts.config
     }
 
-    pub(crate) fn reads(&self) -> &SqlReads {
-        &self.0.parts.reads
+    pub(crate) fn surface(&self) -> Surface {
+        self.0.parts.surface
+    }
+
+    pub(crate) fn reads(&self) -> Result<&SqlReads, Problem> {
+        Ok(&self.reading()?.reads)
+    }
+
+    fn reading(&self) -> Result<&Reading, Problem> {
+        let elsewhere = || Problem::unavailable("reads_elsewhere", "this process serves no reads");
+        self.0.parts.reading.as_ref().ok_or_else(elsewhere)
     }
 
     pub(crate) fn health(&self) -> &Health {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use serde::Serialize;
+use streambook_runtime::step::chain_of;
 
 /// Prints a line of result.
 pub(crate) fn line(text: impl AsRef<str>) {
@@ -33,6 +34,6 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
 
 /// Ends a command that failed, with one line that holds the whole chain of causes.
 pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("streambook: {error:#}");
+    eprintln!("streambook: {}", chain_of(error.as_ref()));
     ExitCode::FAILURE
 }

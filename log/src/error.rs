@@ -117,9 +117,9 @@ pub enum LogError {
         /// Which setting.
         setting: &'static str,
         /// What it is.
-        found: String,
+        found: Box<str>,
         /// What it must be.
-        wanted: String,
+        wanted: Box<str>,
     },
     /// Records that were there are not any more, and their offsets would be given to others.
     #[error(
@@ -221,11 +221,6 @@ pub enum LogError {
 }
 
 impl LogError {
-    /// Whether the same call may go well another time: the engine could not be reached, or did not answer.
-    pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Read { .. })
-    }
-
     /// Whether the disk (or a quota, or a limit on file size) is full.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, Self::Stopped { remedy, .. } if *remedy == DISK_FULL)

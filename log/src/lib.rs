@@ -5,8 +5,8 @@
 //! what [`Log::synced`] acknowledged is there after a crash; what [`Log::read`] returns is exactly what was
 //! appended, at the offsets it was appended to, or an error.
 //!
-//! [`embedded::EmbeddedLog`] keeps everything in one directory of one machine. How the trait maps to Fluvio and to
-//! Kafka, and which of their faults an engine has to make up for, is in `log/ENGINES.md`.
+//! [`embedded::EmbeddedLog`] keeps everything in one directory of one machine, [`fluvio::FluvioLog`] on a Fluvio cluster. How
+//! the trait maps to them and to Kafka, and which of their faults an engine has to make up for, is in `log/ENGINES.md`.
 
 mod error;
 mod log;
@@ -14,6 +14,7 @@ mod record;
 mod topic;
 
 pub mod embedded;
+pub mod fluvio;
 pub mod partitioner;
 
 pub use crate::error::{Cause, LogError};

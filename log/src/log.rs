@@ -29,8 +29,13 @@ pub trait Log: Send + Sync + 'static {
     /// [`LogError::UnknownTopic`].
     async fn topic(&self, name: &TopicName) -> Result<Topic, LogError>;
 
-    /// Appends in order, all or nothing, at consecutive offsets. Returns when the records are written and visible to
-    /// [`Visibility::Written`] readers; they are safe from a crash only after [`Log::synced`].
+    /// Appends in order. Returns when the records are written and visible to [`Visibility::Written`] readers; they are safe
+    /// from a crash only after [`Log::synced`].
+    ///
+    /// On the embedded engine an append is all or nothing, at consecutive offsets, once. On a cluster a crash or an outage
+    /// may leave a part of it or, before the append that returns, the same records more than once, and records of others may be in
+    /// between; what is built above drops repeats by their lineage. Whoever drops the future leaves open whether the
+    /// records are appended.
     async fn append(&self, to: &TopicPartition, records: Vec<NewRecord>) -> Result<Appended, LogError>;
 
     /// Waits until everything up to this append is on disk (or acknowledged by the cluster). Waiters share syncs.
@@ -62,6 +67,9 @@ pub trait Log: Send + Sync + 'static {
     async fn bounds(&self, of: &TopicPartition, visibility: Visibility) -> Result<Bounds, LogError>;
 
     /// Gives up every record before `before`; offsets do not move. Beyond the end it trims to the end.
+    ///
+    /// # Errors
+    /// [`LogError::TrimmedByRetention`] on an engine that only knows the retention a topic was made with.
     async fn trim(&self, partition: &TopicPartition, before: Offset) -> Result<(), LogError>;
 }
 

@@ -9,8 +9,8 @@ use crate::{
     records::{
         book::{AcceptPayment, CancelPayment, CreatePayment, CreateRefund, Tick},
         chain::{
-            ChainBlock, ChainFinalized, ChainFork, ChainHead, ChainStatus, DeadlinePassed, TransferEvent,
-            WatchAddress,
+            ChainBlock, ChainFinalized, ChainFork, ChainHead, ChainRebuild, ChainStatus, DeadlinePassed,
+            TransferEvent, WatchAddress,
         },
         checkpoint::Checkpoint,
         dead_letter::DeadLetter,
@@ -86,6 +86,7 @@ messages!(
     ChainBlock,
     ChainFinalized,
     ChainFork,
+    ChainRebuild,
     ChainHead,
     ChainStatus,
     Checkpoint,

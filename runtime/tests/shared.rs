@@ -109,7 +109,12 @@ impl Log for Forgetful {
         self.log.read(from, offset, limit, visibility).await
     }
 
-    async fn wait(&self, on: &TopicPartition, offset: Offset, visibility: Visibility) -> Result<(), LogError> {
+    async fn wait(
+        &self,
+        on: &TopicPartition,
+        offset: Offset,
+        visibility: Visibility,
+    ) -> Result<(), LogError> {
         self.log.wait(on, offset, visibility).await
     }
 
@@ -128,8 +133,13 @@ impl Log for Forgetful {
 
 /// Keeps what it takes, as the SQL sink does.
 #[derive(Clone, Default)]
-struct Keeper {
-    kept: Arc<Mutex<(Vec<i64>, Marks, BTreeMap<TopicPartition, Offset>)>>,
+struct Keeper(Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    numbers: Vec<i64>,
+    marks: Marks,
+    positions: BTreeMap<TopicPartition, Offset>,
 }
 
 #[async_trait]
@@ -143,26 +153,26 @@ impl Sink for Keeper {
     }
 
     async fn positions(&mut self) -> Result<BTreeMap<TopicPartition, Offset>, SinkError> {
-        Ok(self.kept.lock().unwrap().2.clone())
+        Ok(self.0.lock().unwrap().positions.clone())
     }
 
     fn marks(&self) -> Marks {
-        self.kept.lock().unwrap().1.clone()
+        self.0.lock().unwrap().marks.clone()
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
-        let mut kept = self.kept.lock().unwrap();
+        let mut kept = self.0.lock().unwrap();
         for record in &batch.records {
             let Message::Tick(tick) = &*record.message else { panic!("not a tick") };
             let source = tick.meta.source.as_ref().unwrap();
             let key = (record.from.clone(), source.task.clone());
-            let last = kept.1.get(&key).copied().unwrap_or(Mark::START);
+            let last = kept.marks.get(&key).copied().unwrap_or(Mark::START);
             if judge(last, source, Gaps::AwaitResend).unwrap() == Verdict::Take {
-                kept.0.push(tick.now.millis());
-                kept.1.insert(key, Mark { seq: source.seq, chain: source.chain });
+                kept.numbers.push(tick.now.millis());
+                kept.marks.insert(key, Mark { seq: source.seq, chain: source.chain });
             }
         }
-        kept.2.extend(batch.after.clone());
+        kept.positions.extend(batch.after.clone());
         Ok(())
     }
 }
@@ -190,7 +200,8 @@ impl Part {
     async fn processors(shared: &Arc<Forgetful>, store: &Path, name: &str) -> Self {
         let mut part = Self::new(with_topics(store).await);
         let (log, view) = (Self::log(shared), View::default());
-        let outbox = Outbox::new(Arc::clone(&part.store), Arc::clone(&log), view.clone(), part.health.clone());
+        let outbox =
+            Outbox::new(Arc::clone(&part.store), Arc::clone(&log), view.clone(), part.health.clone());
         let runner = Runner::new(
             Arc::clone(&part.store),
             Arc::new(Counter),
@@ -262,8 +273,14 @@ async fn feed(shared: &Forgetful, count: i64) {
     let inbox = TopicPartition::new(topics::BOOK_INBOX.topic(), PARTITION);
     for now in 0..count {
         let now = Timestamp::from_millis(now);
-        let meta =
-            Meta { source: None, id: now.to_string(), occurred_at: now, recorded_at: now, cause: None, trace: None };
+        let meta = Meta {
+            source: None,
+            id: now.to_string(),
+            occurred_at: now,
+            recorded_at: now,
+            cause: None,
+            trace: None,
+        };
         let value = codec::encode(&Message::from(Tick { meta, now })).unwrap();
         shared.append(&inbox, vec![NewRecord::new(&b"k"[..], value)]).await.unwrap();
     }
@@ -297,8 +314,10 @@ impl World {
     }
 
     async fn until_kept(&self, count: i64) {
-        until("every number is kept", async || self.keeper.kept.lock().unwrap().0.len() as i64 >= count).await;
-        assert_eq!(self.keeper.kept.lock().unwrap().0, (1..=count).collect::<Vec<_>>());
+        let expected: Vec<i64> = (1..=count).collect();
+        let kept = || self.keeper.0.lock().unwrap().numbers.clone();
+        until("every number is kept", async || kept().len() >= expected.len()).await;
+        assert_eq!(kept(), expected);
     }
 }
 

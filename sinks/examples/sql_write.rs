@@ -155,7 +155,7 @@ impl Feed {
             _ => {}
         }
         batch.before.entry(at.clone()).or_insert(*offset);
-        batch.records.push(Delivered { from: at.clone(), offset: *offset, message });
+        batch.records.push(Delivered { from: at.clone(), offset: *offset, message: Box::new(message) });
         *offset = offset.plus(1);
         batch.after.insert(at, *offset);
     }

@@ -36,6 +36,11 @@ impl Answer {
 }
 
 impl Api {
+    /// Where it is, as in `http://127.0.0.1:8080`.
+    pub(crate) fn url(&self) -> String {
+        self.address.lock().clone()
+    }
+
     /// Without a key.
     pub(crate) fn new(address: Address) -> Self {
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde_json::Value;
 
 use crate::{
     chain::TestChain,
@@ -28,7 +29,7 @@ const SUMS: &str = "SELECT (SELECT count(*) FROM payments), (SELECT sum(version)
                     (SELECT count(*) FROM webhook_attempts)";
 
 /// A server of a test's own; none where PostgreSQL is missing.
-fn server() -> Option<Server> {
+pub(crate) fn server() -> Option<Server> {
     let Some(programs) = postgres::programs() else {
         let part = "PostgreSQL's server, got by tests/setup/install (or named by STREAMBOOK_POSTGRES)";
         parts::missing(part, "looked in /usr/lib/postgresql");
@@ -130,8 +131,6 @@ async fn sqlite_is_rebuilt_from_the_log_and_the_old_file_is_kept() {
 
 #[test]
 fn the_address_of_a_database_shows_no_password() {
-    let mut command = command::streambook();
-    command.env("STREAMBOOK_SQL__URL", "postgres://app:s3cret@127.0.0.1:1/books");
     for form in [&["config", "print"][..], &["config", "print", "--json"]] {
         let mut command = command::streambook();
         command.env("STREAMBOOK_SQL__URL", "postgres://app:s3cret@127.0.0.1:1/books").args(form);
@@ -142,8 +141,42 @@ fn the_address_of_a_database_shows_no_password() {
         );
         assert!(!ended.out.contains("s3cret"), "{ended:#?}");
     }
-    let data = tempfile::tempdir().unwrap();
-    let ended = command::ends(command.args(["up", "--listen", "127.0.0.1:0", "--data"]).arg(data.path()));
-    assert!(ended.code == Some(1) && ended.err.contains("cannot be opened"), "{ended:#?}");
-    assert!(!ended.err.contains("s3cret") && !ended.out.contains("s3cret"), "{ended:#?}");
+}
+
+/// PostgreSQL is away when the process starts for the first time: it starts, says so wherever one looks, takes commands, and
+/// makes its schema and goes on as soon as the database is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn started_while_postgresql_is_away_it_says_so_and_goes_on_when_it_is_there() {
+    let Some(mut server) = server() else { return };
+    let url = server.database("books").replace("streambook@", "streambook:s3cret@");
+    server.kill();
+    let chain = Development::start().await.unwrap();
+    let mut settings = Settings::on(&chain);
+    settings.toml.push_str(&format!("[sql]\nurl = \"{url}\"\n"));
+    let mut streambook = Streambook::start(settings).await;
+    let is_named = |status: u16, body: &Value| {
+        let reason = body["not_ready"]["sql"].as_str().unwrap_or_default();
+        status == 503 && reason.contains("cannot be opened") && reason.contains("refused")
+    };
+    streambook.until_readiness("the database that is away is named", is_named).await;
+    let said = std::fs::read_to_string(streambook.file("log.jsonl")).unwrap();
+    assert!(said.lines().any(|line| line.starts_with("warning: the database ")), "{said}");
+    assert!(!said.contains("s3cret"), "{said}");
+    let mut traffic = Traffic::start(&streambook, chain, &mut StdRng::seed_from_u64(10)).await;
+    let acknowledged = async || match traffic.world.payments() {
+        0 => Err("no payment".to_owned()),
+        _ => Ok(()),
+    };
+    streambook.until("payments are acknowledged without SQL", acknowledged).await;
+    let api = &traffic.world.shop().api;
+    let read = api.send(api.request(reqwest::Method::GET, "/v1/payments")).await;
+    assert_eq!((read.status, read.header("content-type")), (503, Some("application/problem+json")));
+    assert_eq!(read.body["code"], "storage_unavailable");
+    server.start_again();
+    streambook.until_ready().await;
+    traffic.end().await;
+    traffic.until_all_is_right(&streambook).await;
+    streambook.stop().await;
+    catch_up(&mut streambook).await;
+    verified(&streambook, &url);
 }

@@ -62,6 +62,11 @@ impl Hook {
         self.received.lock().secret = STANDARD.decode(secret.trim_start_matches("whsec_")).unwrap();
     }
 
+    /// How many ids were accepted, without a copy of them.
+    pub(crate) fn count(&self) -> usize {
+        self.received.lock().accepted.len()
+    }
+
     /// How many times each id was accepted.
     pub(crate) fn accepted(&self) -> BTreeMap<String, u64> {
         let received = self.received.lock();

@@ -5,7 +5,7 @@
 //! product. Round by round it draws from a seed, which a failure prints; `STREAMBOOK_KILL_SEED` gives it again, and
 //! `STREAMBOOK_KILLS` says how often to kill.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -49,6 +49,9 @@ async fn killed_at_random_moments_under_traffic_it_loses_and_doubles_nothing() {
     eprintln!("kill: {} payments over {rounds} kills", traffic.world.payments());
 
     streambook.until_ready().await;
-    traffic.until_all_is_right(&streambook).await;
-    streambook.stop_and_verify().await;
+    let (began, before) = (Instant::now(), traffic.delivered());
+    let events = traffic.until_all_is_right(&streambook).await;
+    let (after, seconds) = (traffic.delivered(), began.elapsed().as_secs());
+    eprintln!("kill: {events} events, each delivered; {} of them in the last {seconds} s", after - before);
+    eprintln!("kill: {}", streambook.stop_and_verify().await);
 }

@@ -17,7 +17,7 @@ use crate::{
     command,
     place::Place,
     settings::Settings,
-    waiting,
+    waiting::{self, Progress},
 };
 
 /// Lines of the log that a failure shows.
@@ -28,6 +28,8 @@ pub(crate) struct Streambook {
     // First, so that the process has ended before its directory goes.
     child: Option<Child>,
     settings: Settings,
+    /// The command that runs it.
+    command: &'static str,
     address: Address,
     admin_key: String,
     starts: u32,
@@ -42,14 +44,25 @@ impl Streambook {
 
     /// The same in this directory.
     pub(crate) async fn start_in(place: Place, settings: Settings) -> Self {
-        fs::write(place.path().join("streambook.toml"), &settings.toml).unwrap();
-        let address = Arc::new(Mutex::new(String::new()));
-        let mut streambook =
-            Self { child: None, settings, address, admin_key: String::new(), starts: 0, place };
+        let mut streambook = Self::new(place, settings, "up");
         let said = streambook.start_again().await;
         let key = said.lines().map(str::trim).find(|line| line.starts_with("sk_live_"));
         streambook.admin_key = key.expect("the first start shows the admin key").to_owned();
         streambook
+    }
+
+    /// Starts the API of a Streambook that many processes share, by this command; the operator's key is known.
+    pub(crate) async fn start_part(settings: Settings, command: &'static str, admin_key: &str) -> Self {
+        let mut streambook = Self::new(Place::new(), settings, command);
+        admin_key.clone_into(&mut streambook.admin_key);
+        streambook.start_again().await;
+        streambook
+    }
+
+    fn new(place: Place, settings: Settings, command: &'static str) -> Self {
+        fs::write(place.path().join("streambook.toml"), &settings.toml).unwrap();
+        let (address, admin_key) = (Arc::new(Mutex::new(String::new())), String::new());
+        Self { child: None, settings, command, address, admin_key, starts: 0, place }
     }
 
     /// Starts it on the same directory, and gives what it printed.
@@ -58,7 +71,7 @@ impl Streambook {
         self.starts += 1;
         let out = self.file(&format!("out-{}.txt", self.starts));
         self.child = Some(self.spawn(&out));
-        let is_first = self.starts == 1;
+        let is_first = self.starts == 1 && self.admin_key.is_empty();
         let child = &mut self.child;
         let said = waiting::until(async || {
             let ended = child.as_mut().and_then(|child| child.try_wait().unwrap());
@@ -78,7 +91,7 @@ impl Streambook {
 
     fn spawn(&self, out: &Path) -> Child {
         let log = File::options().create(true).append(true).open(self.file("log.jsonl")).unwrap();
-        let mut command = self.command("up");
+        let mut command = self.command(self.command);
         command.stdout(File::create(out).unwrap()).stderr(log).spawn().unwrap()
     }
 
@@ -149,6 +162,18 @@ impl Streambook {
         }
     }
 
+    /// The same, of what takes the longer the more there is: it fails only when nothing advances any more.
+    pub(crate) async fn while_advancing<T>(
+        &self,
+        what: &str,
+        probe: impl AsyncFnMut() -> Result<T, Progress>,
+    ) -> T {
+        match waiting::while_advancing(probe).await {
+            Ok(value) => value,
+            Err(seen) => panic!("{what}: {seen}\n{}\n{}", self.process(), self.log_tail()),
+        }
+    }
+
     /// What the system says of its process, for a failure.
     fn process(&self) -> String {
         let Some(child) = &self.child else { return "it was not running".to_owned() };
@@ -212,10 +237,10 @@ impl Streambook {
         records
     }
 
-    /// Stops it for good, and proves its books.
-    pub(crate) async fn stop_and_verify(mut self) {
+    /// Stops it for good, proves its books, and gives what `verify` said.
+    pub(crate) async fn stop_and_verify(mut self) -> String {
         self.stop().await;
-        command::verify_ok(&self.data());
+        command::verify_ok(&self.data())
     }
 }
 

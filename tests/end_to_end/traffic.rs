@@ -26,6 +26,7 @@ use crate::{
     money::{TOKEN, Tally, token, token_text},
     shop::Shop,
     streambook::Streambook,
+    waiting::Progress,
 };
 
 /// Workers that keep Streambook busy.
@@ -86,7 +87,7 @@ pub(crate) struct Traffic {
     pub(crate) world: Arc<World>,
     hook: Hook,
     workers: Vec<JoinHandle<()>>,
-    _miner: AutoMiner,
+    miner: Option<AutoMiner>,
 }
 
 /// What the workers share.
@@ -114,11 +115,11 @@ impl Traffic {
         let hook = Hook::start().await;
         let (_, secret) = shop.endpoint(hook.url(), &["*"]).await;
         hook.trust(&secret);
-        let _miner = chain.node().auto_mine(BLOCK_TIME).unwrap();
+        let miner = Some(chain.node().auto_mine(BLOCK_TIME).unwrap());
         let orders = Mutex::new(Vec::new());
         let world = Arc::new(World { chain, shop, orders, is_over: AtomicBool::new(false) });
         let workers = (0..workers).map(|_| tokio::spawn(work(Arc::clone(&world), random.random()))).collect();
-        Self { world, hook, workers, _miner }
+        Self { world, hook, workers, miner }
     }
 
     /// Lets the workers finish their last orders.
@@ -129,11 +130,22 @@ impl Traffic {
         }
     }
 
-    /// Waits until everything has ended as it must: each payment, each account, each delivery.
-    pub(crate) async fn until_all_is_right(&self, streambook: &Streambook) {
+    /// Makes no more blocks, so that nothing happens any more.
+    pub(crate) fn rest(&mut self) {
+        self.miner = None;
+    }
+
+    /// Events that were delivered so far.
+    pub(crate) fn delivered(&self) -> usize {
+        self.hook.count()
+    }
+
+    /// Waits until everything has ended as it must: each payment, each account, each delivery. Gives the number of events
+    /// that were delivered.
+    pub(crate) async fn until_all_is_right(&self, streambook: &Streambook) -> usize {
         until_all_have_ended(streambook, &self.world).await;
         until_books_are_right(streambook, &self.world).await;
-        until_all_is_delivered(streambook, &self.world, &self.hook).await;
+        until_all_is_delivered(streambook, &self.world, &self.hook).await
     }
 }
 
@@ -240,13 +252,15 @@ async fn until_all_have_ended(streambook: &Streambook, world: &World) {
             payment["status"] != order.course.ends()
         });
         let not_yet: Vec<_> = not_yet.map(|payment| format!("{payment}")).collect();
-        match not_yet.first() {
-            None if found.len() == orders.len() => Ok(()),
-            None => Err(format!("{} payments of {}", found.len(), orders.len())),
-            Some(first) => Err(format!("{} of {}, for example {first}", not_yet.len(), orders.len())),
-        }
+        let done = found.len() - not_yet.len();
+        let seen = match not_yet.first() {
+            None if found.len() == orders.len() => return Ok(()),
+            None => format!("{} payments of {}", found.len(), orders.len()),
+            Some(first) => format!("{} of {}, for example {first}", not_yet.len(), orders.len()),
+        };
+        Err(Progress { done, seen })
     };
-    streambook.until("every payment has ended as it must", probe).await;
+    streambook.while_advancing("every payment has ended as it must", probe).await;
 }
 
 async fn until_books_are_right(streambook: &Streambook, world: &World) {
@@ -259,20 +273,21 @@ async fn until_books_are_right(streambook: &Streambook, world: &World) {
     assert_eq!(world.shop.ledger_sums().await, expected, "the ledger's own sums");
 }
 
-async fn until_all_is_delivered(streambook: &Streambook, world: &World, hook: &Hook) {
+async fn until_all_is_delivered(streambook: &Streambook, world: &World, hook: &Hook) -> usize {
     let events = world.shop.all_events().await;
     assert!(events.len() >= world.orders.lock().len(), "at least one event for each payment");
     let probe = async || {
-        let accepted = hook.accepted();
-        let missing: Vec<_> = events.iter().filter(|(event, _)| !accepted.contains_key(*event)).collect();
-        match missing.first() {
-            None => Ok(()),
-            Some(first) => {
-                Err(format!("{} of {} events, for example {first:?}", missing.len(), events.len()))
-            }
+        let done = hook.count();
+        if done >= events.len() {
+            return Ok(());
         }
+        Err(Progress { done, seen: format!("{done} of {} events", events.len()) })
     };
-    streambook.until("every event is delivered", probe).await;
-    let unknown: Vec<_> = hook.accepted().into_keys().filter(|event| !events.contains_key(event)).collect();
+    streambook.while_advancing("every event is delivered", probe).await;
+    let accepted = hook.accepted();
+    let missing: Vec<_> = events.iter().filter(|(event, _)| !accepted.contains_key(*event)).collect();
+    assert_eq!(missing, [], "in the books, and not delivered");
+    let unknown: Vec<_> = accepted.into_keys().filter(|event| !events.contains_key(event)).collect();
     assert_eq!(unknown, [""; 0], "delivered, and not in the books");
+    events.len()
 }

@@ -14,7 +14,7 @@ use streambook_processors::invariants::Invariant;
 use toml::Table;
 
 /// Which crates of ours each crate may depend on (design, "Layout").
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("model", &[]),
     ("log", &["model"]),
     ("runtime", &["log", "model"]),
@@ -24,6 +24,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("api", &["runtime", "log", "sinks", "model"]),
     ("cli", &["api", "connectors", "devchain", "log", "model", "processors", "runtime", "sinks"]),
     ("tests/devchain", &[]),
+    ("tests/lying_node", &[]),
     ("tests/simulation", &["connectors", "devchain", "log", "model", "processors", "runtime"]),
     (
         "tests/fuzz",

@@ -39,7 +39,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt;
 
 use super::processors::{NOW, Processor, meta};
-use crate::{ApiConfig, ApiParts, ApiState, IngestRefusal, StripeIngest, auth::hash_of, router};
+use crate::{
+    ApiConfig, ApiParts, ApiState, IngestRefusal, Reading, StripeIngest, Surface, auth::hash_of, router,
+};
 
 pub(super) const ADMIN: &str = "sk_test_admin";
 pub(super) const SHOP: &str = "sk_test_shop";
@@ -159,8 +161,8 @@ impl Api {
         let parts = ApiParts {
             config,
             log: Arc::clone(&log),
-            reads,
-            progress: Some(progress),
+            surface: Surface { api: true, stripe: true },
+            reading: Some(Reading { reads, progress }),
             clock,
             health: health.clone(),
             secret_key: SecretKey::from_bytes(&[7; 32]),

@@ -126,7 +126,9 @@ async fn the_server_answers_on_a_socket_gives_slow_callers_up_and_stops() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let server = tokio::spawn(crate::serve(api.state.clone(), listener, stop.clone()));
+    let (state, config, stopping) = (api.state.clone(), api.state.config().clone(), stop.clone());
+    let server =
+        tokio::spawn(async move { crate::serve(crate::router(state), &config, listener, stopping).await });
     let mut socket = TcpStream::connect(address).await.unwrap();
     socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut text = String::new();

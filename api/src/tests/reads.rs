@@ -27,6 +27,18 @@ async fn a_position_that_is_not_reached_in_time_is_said_to_be_stale() {
     let answer = api.ask(ask).await;
     assert_eq!((answer.status.as_u16(), answer.header("streambook-stale")), (200, "true"));
     assert_eq!(api.ask(Ask::get("/v1/balances").key(READER)).await.header("streambook-stale"), "");
+    // What may have been written in the meantime is not said to be missing.
+    for kind in ["payments/pay", "refunds/ref", "events/evt"] {
+        let path = format!("/v1/{kind}_01990000000070008000000000000000");
+        let late = Ask::get(&path).key(READER).header("streambook-position", ahead.to_str().unwrap());
+        let answer = api.ask(late).await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.json()["code"]),
+            (503, &"storage_behind".into()),
+            "{path}"
+        );
+        assert_eq!(api.ask(Ask::get(&path).key(READER)).await.status, 404, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -71,7 +71,7 @@ impl HttpBench {
         self.send(&caller, self.rate).await?;
         let payments = self.rate.saturating_mul(self.seconds);
         say(&format!("{payments} payments, {} a second", self.rate));
-        let (syncs, cpu, began) = (system.log.syncs().count, usage::cpu(), Instant::now());
+        let (syncs, cpu, began) = (system.store.syncs().count, usage::cpu(), Instant::now());
         let samples = self.send(&caller, payments).await?;
         let took = began.elapsed();
         Ok(HttpReport {
@@ -80,7 +80,7 @@ impl HttpBench {
             payments_per_second: per_second(payments, took),
             seconds: seconds(took),
             create: Latency::of(samples),
-            syncs_per_second: per_second(system.log.syncs().count - syncs, took),
+            syncs_per_second: per_second(system.store.syncs().count - syncs, took),
             cpu_seconds: seconds(usage::cpu().saturating_sub(cpu)),
             peak_resident_mib: usage::peak_resident_bytes() >> 20,
         })

@@ -6,6 +6,7 @@ mod directory;
 mod figures;
 mod usage;
 
+pub(crate) mod chain;
 pub(crate) mod clickhouse;
 pub(crate) mod http;
 pub(crate) mod log;

@@ -13,6 +13,7 @@ use streambook_sinks::{
 use crate::{
     bench::{
         Directory, Latency,
+        chain::{ChainBench, ChainReport, Reading},
         clickhouse::{ClickHouseBench, ClickHouseReport},
         http::{HttpBench, HttpReport},
         log::{LogBench, LogReport, Speed},
@@ -37,6 +38,8 @@ pub(crate) enum Bench {
     Sql(Sql),
     /// The ClickHouse sink against native inserts of the same rows.
     Clickhouse(Clickhouse),
+    /// The chain connector against a bare loop over the same node.
+    Chain(Chain),
 }
 
 /// What every benchmark takes.
@@ -176,6 +179,30 @@ pub(crate) struct Clickhouse {
     batch: u32,
 }
 
+/// Arguments of `bench chain`.
+#[derive(Args)]
+#[command(after_help = "Example:\n  ANVIL=… streambook bench chain --blocks 5000")]
+pub(crate) struct Chain {
+    /// Blocks of the prepared history.
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(10..=1_000_000))]
+    blocks: u64,
+    /// Transfers of each block.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=400))]
+    transfers: u64,
+    /// Blocks asked for at once.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
+    in_flight: u16,
+    /// Seconds of following at one block a second.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    follow_seconds: u64,
+    /// Chains followed at once.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=200))]
+    chains: u16,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
 impl Bench {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         install_logging(&LoggingConfig { format: LogFormat::Text, level: "error".into() })?;
@@ -185,6 +212,7 @@ impl Bench {
             Self::Http(command) => command.run().await?,
             Self::Sql(command) => command.run().await?,
             Self::Clickhouse(command) => command.run().await?,
+            Self::Chain(command) => command.run().await?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -263,6 +291,56 @@ impl Clickhouse {
         let report = Box::pin(bench.run(&directory, |what| output::note(what))).await?;
         self.common.print(&report, clickhouse_table)
     }
+}
+
+impl Chain {
+    async fn run(self) -> anyhow::Result<()> {
+        let bench = ChainBench {
+            blocks: self.blocks,
+            transfers: self.transfers,
+            in_flight: usize::from(self.in_flight),
+            follow_seconds: self.follow_seconds,
+            chains: usize::from(self.chains),
+        };
+        let report = Box::pin(bench.run(|what| output::note(what))).await?;
+        if self.json {
+            return output::json(&report);
+        }
+        chain_table(&report);
+        Ok(())
+    }
+}
+
+fn chain_table(report: &ChainReport) {
+    let row = |what: &str, reading: &Reading| {
+        let figures = [
+            reading.blocks_per_second,
+            reading.transfers_per_second,
+            reading.seconds,
+            reading.cpu_micros_each,
+        ];
+        [vec![what.to_owned()], figures.iter().map(ToString::to_string).collect()].concat()
+    };
+    let rows = [
+        row("bare, whole transactions", &report.bare),
+        row("connector, everything verified", &report.verified),
+        row("bare, transaction hashes", &report.bare_hashes),
+        row("connector, transaction hashes", &report.hashes),
+    ];
+    output::table(&["", "blocks/s", "transfers/s", "seconds", "CPU µs a block"], rows);
+    output::line(format!(
+        "{} blocks, {} transfers; connector by bare {} and {} (the goal is 0.8)",
+        report.blocks, report.transfers, report.ratio, report.ratio_hashes
+    ));
+    output::line(format!("mined to observed, polling every 100 ms: {}", latency_text(&report.polling)));
+    output::line(format!("mined to observed, WebSocket: {}", latency_text(&report.subscribed)));
+    output::line(format!(
+        "{} chains at one block a second: {} of a core, {} MiB, mined to observed {}",
+        report.many.chains,
+        report.many.cpu_of_a_core,
+        report.many.resident_mib,
+        latency_text(&report.many.latency)
+    ));
 }
 
 fn clickhouse_table(report: &ClickHouseReport) {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
-use crate::demo::{self, Form, Options, Until};
+use crate::demo::{self, Books, Form, Options, Until};
 
 /// Show money flowing on a local chain.
 #[derive(Args)]
@@ -27,6 +27,12 @@ pub(crate) struct Demo {
     /// Also write to this ClickHouse, for example http://127.0.0.1:8123, into the new database `streambook_demo`.
     #[arg(long, value_name = "URL")]
     clickhouse: Option<String>,
+    /// Keep the log on this Fluvio cluster, which must hold no Streambook yet, for example 127.0.0.1:9103.
+    #[arg(long, value_name = "ENDPOINT")]
+    cluster: Option<String>,
+    /// Leave the books to other processes on the cluster: what starts them is printed.
+    #[arg(long, requires_all = ["cluster", "data"])]
+    without_processors: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -36,7 +42,8 @@ impl Demo {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let until = if self.exit { Until::Tried } else { Until::Stopped };
         let form = if self.json { Form::Json } else { Form::Text };
-        let Self { payments, data, listen, clickhouse, .. } = self;
-        demo::run(Options { payments, until, data, listen, clickhouse, form }).await
+        let Self { payments, data, listen, clickhouse, cluster, without_processors, .. } = self;
+        let books = if without_processors { Books::Elsewhere } else { Books::Here };
+        demo::run(Options { payments, until, data, listen, clickhouse, cluster, books, form }).await
     }
 }

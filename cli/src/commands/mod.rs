@@ -2,10 +2,13 @@
 
 mod admin;
 mod bench;
+mod chain;
 mod config;
 mod demo;
 mod replay;
+mod run;
 mod schemas;
+mod status;
 mod topics;
 mod up;
 mod verify;
@@ -22,6 +25,10 @@ use crate::config::{Config, load};
 pub(crate) enum Command {
     /// Run everything in one process, on the embedded log, with SQLite or PostgreSQL.
     Up(up::Up),
+    /// Run chosen parts, of many processes on a cluster.
+    Run(run::Run),
+    /// Show what every process on a cluster says of itself.
+    Status(status::Status),
     /// Show money flowing on a local chain, and prove the books.
     Demo(demo::Demo),
     /// Prove that the books are right: replay every inbox, compare every output and the SQL sink.
@@ -32,6 +39,9 @@ pub(crate) enum Command {
     /// Look into the log.
     #[command(subcommand)]
     Topics(topics::Topics),
+    /// How chains stand, and the way out of a halted one.
+    #[command(subcommand)]
+    Chain(chain::Chain),
     /// Create, list and revoke API keys of a running Streambook.
     #[command(subcommand)]
     Keys(admin::Keys),
@@ -57,10 +67,13 @@ impl Command {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Up(command) => command.run().await,
+            Self::Run(command) => command.run().await,
+            Self::Status(command) => command.run().await,
             Self::Demo(command) => command.run().await,
             Self::Verify(command) => command.run().await,
             Self::Replay(command) => command.run().await,
             Self::Topics(command) => command.run().await,
+            Self::Chain(command) => command.run().await,
             Self::Keys(command) => command.run().await,
             Self::Merchants(command) => command.run().await,
             Self::Endpoints(command) => command.run().await,

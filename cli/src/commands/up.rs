@@ -37,12 +37,20 @@ impl Up {
     }
 }
 
-fn greet(system: &System) {
+pub(super) fn greet(system: &System) {
     let url = format!("http://{}", system.address);
-    output::line(format!("API      {url}/v1"));
+    if system.reads.is_some() {
+        output::line(format!("API      {url}/v1"));
+        output::line(format!("OpenAPI  {url}/openapi.json"));
+    }
     output::line(format!("health   {url}/readyz"));
     output::line(format!("metrics  {url}/metrics"));
-    output::line(format!("OpenAPI  {url}/openapi.json"));
+    if let Some(reason) = &system.without_sql {
+        output::note(format!(
+            "warning: {reason}; it is tried again. Commands are taken meanwhile, reads are answered with 503, and {url}/readyz \
+             says when it is there"
+        ));
+    }
     if let Some(key) = &system.admin_key {
         output::line(format!("\nThis is the admin key. It is shown once; keep it:\n  {}\n", key.0));
         output::line("Try it:");

@@ -7,9 +7,10 @@ use streambook_log::LogError;
 
 use super::Source;
 use crate::{
+    config::{Config, Engine},
     output,
     system::{self, Layout},
-    verify::{self, VerifyFailure, present},
+    verify::{self, Report, VerifyFailure, present},
 };
 
 /// What the command ends with when nothing could be said.
@@ -19,7 +20,8 @@ const COULD_NOT_VERIFY: u8 = 2;
 #[derive(Args)]
 #[command(
     after_help = "Exit code: 0 everything is right, 1 something differs, 2 not everything could be verified.\n\
-Where `streambook up` runs on the directory, that process is asked, and goes on meanwhile.\n\
+Where `streambook up` runs on the directory, that process is asked, and goes on meanwhile. With [log] engine = \"fluvio\" \
+the cluster's log is verified, while its processes go on.\n\
 Example:\n  streambook verify --data ./data"
 )]
 pub(crate) struct Verify {
@@ -43,23 +45,35 @@ impl Verify {
 
     async fn verify(&self) -> anyhow::Result<ExitCode> {
         let config = self.source.load()?;
-        let sql = Layout::of(&config).sql;
-        let mut bar = present::Bar::new();
-        let options = system::log_options(&config);
-        let processors = system::processors();
-        let verified = verify::verify_directory(options, &processors, Some(&sql), &mut bar);
-        let report = match Box::pin(verified).await {
-            // Another process has it: that one looks at its own log, by the same code.
-            Err(VerifyFailure::Open(LogError::InUse { .. })) => {
-                verify::live::ask(&config.data.dir, &mut bar).await?
-            }
-            verified => verified?,
+        let report = match config.log.engine {
+            Engine::Embedded => own(&config).await?,
+            Engine::Fluvio => shared(&config).await?,
         };
-        drop(bar);
         match self.json {
             true => output::json(&report)?,
             false => output::line(present::text(&report)),
         }
         Ok(ExitCode::from(report.outcome().exit_code()))
     }
+}
+
+/// Verifies the log of the data directory.
+async fn own(config: &Config) -> anyhow::Result<Report> {
+    let (sql, processors, mut bar) = (Layout::of(config).sql, system::processors(), present::Bar::new());
+    let options = system::log_options(config);
+    let verified = verify::verify_directory(options, &processors, Some(&sql), &mut bar);
+    match Box::pin(verified).await {
+        // Another process has it: that one looks at its own log, by the same code.
+        Err(VerifyFailure::Open(LogError::InUse { .. })) => {
+            Ok(verify::live::ask(&config.data.dir, &mut bar).await?)
+        }
+        verified => Ok(verified?),
+    }
+}
+
+/// Verifies the log of the cluster. The SQL sink's database is where the configuration says, whichever process fills it.
+async fn shared(config: &Config) -> anyhow::Result<Report> {
+    let (sql, processors, mut bar) = (Layout::of(config).sql, system::processors(), present::Bar::new());
+    let log = system::connect(config).await?;
+    Ok(Box::pin(verify::verify_shared(log, &processors, Some(&sql), &mut bar)).await?)
 }

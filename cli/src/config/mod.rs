@@ -22,6 +22,7 @@ pub(crate) use self::{default::DEFAULT_CONFIG, load::load};
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
     pub(crate) data: DataConfig,
+    pub(crate) log: LogConfig,
     pub(crate) api: ApiConfig,
     pub(crate) sql: SqlConfig,
     pub(crate) clickhouse: ClickHouseConfig,
@@ -43,6 +44,7 @@ pub(crate) struct DataConfig {
     pub(crate) write_buffer_mib: u64,
     pub(crate) cache_mib: u64,
     pub(crate) retention_days: u64,
+    pub(crate) secret_key_file: Option<PathBuf>,
     pub(crate) look_back_seconds: u32,
 }
 
@@ -53,8 +55,34 @@ impl Default for DataConfig {
             write_buffer_mib: 64,
             cache_mib: 64,
             retention_days: 30,
+            secret_key_file: None,
             look_back_seconds: 86_400,
         }
+    }
+}
+
+/// Which engine holds the topics.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LogConfig {
+    pub(crate) engine: Engine,
+    pub(crate) endpoint: String,
+    pub(crate) replication: u16,
+}
+
+/// An engine of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Engine {
+    /// In the data directory of one process.
+    Embedded,
+    /// On a Fluvio cluster that many processes share.
+    Fluvio,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { engine: Engine::Embedded, endpoint: "127.0.0.1:9003".to_owned(), replication: 2 }
     }
 }
 
@@ -138,6 +166,9 @@ impl Config {
         problems.extend(self.webhooks.problems().into_iter().map(|problem| format!("[webhooks] {problem}")));
         for chain in &self.chain {
             problems.extend(chain.check().err().into_iter().flatten().map(|error| error.to_string()));
+        }
+        if self.log.replication == 0 {
+            problems.push("[log] replication is 0: at least 1, and 2 for records to survive a server".into());
         }
         problems.extend(self.chain_problems());
         problems.extend(self.money_problems());

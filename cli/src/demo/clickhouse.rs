@@ -4,8 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use streambook_log::{Log, Partition, ReadLimit, TopicPartition, Visibility, embedded::EmbeddedLog};
-use streambook_runtime::{clock, health::Health, sink::Sink, sink_runner::SinkRunner};
+use streambook_log::{Log, Partition, ReadLimit, TopicPartition, Visibility};
+use streambook_runtime::{clock, health::Health, lineage::Gaps, sink::Sink, sink_runner::SinkRunner};
 use streambook_sinks::clickhouse::{ClickHouseConfig, ClickHouseSink};
 use tokio_util::sync::CancellationToken;
 
@@ -13,12 +13,15 @@ use tokio_util::sync::CancellationToken;
 const WAIT: Duration = Duration::from_secs(60);
 
 /// Runs the sink until it has taken everything of the log. Nothing else may run it meanwhile.
-pub(super) async fn catch_up(log: &Arc<EmbeddedLog>, config: &ClickHouseConfig) -> anyhow::Result<()> {
+pub(super) async fn catch_up(
+    log: &Arc<dyn Log>,
+    config: &ClickHouseConfig,
+    gaps: Gaps,
+) -> anyhow::Result<()> {
     if !config.is_on() {
         return Ok(());
     }
-    let shared: Arc<dyn Log> = Arc::<EmbeddedLog>::clone(log);
-    let sink = ClickHouseSink::new(config, Arc::clone(&shared), clock::system())?;
+    let sink = ClickHouseSink::new(config, Arc::clone(log), clock::system())?.with_gaps(gaps);
     let mut ends = Vec::new();
     for topic in sink.inputs() {
         for number in 0..topic.partitions {
@@ -28,7 +31,8 @@ pub(super) async fn catch_up(log: &Arc<EmbeddedLog>, config: &ClickHouseConfig) 
         }
     }
     let (mut progress, health, stop) = (sink.progress(), Health::default(), CancellationToken::new());
-    let runner = SinkRunner::new(shared, sink, ReadLimit::default(), clock::system(), health.clone());
+    let runner =
+        SinkRunner::new(Arc::clone(log), sink, ReadLimit::default(), clock::system(), health.clone());
     let running = tokio::spawn(runner.run(stop.clone()));
     let taken = progress.wait_for(|positions| {
         ends.iter().all(|(partition, end)| positions.get(partition).is_some_and(|next| next >= end))

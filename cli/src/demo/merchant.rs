@@ -49,6 +49,13 @@ impl Api {
         Ok(())
     }
 
+    /// Waits, for as long as it takes, until the system knows the key: who keeps the books is yet to be started.
+    pub(super) async fn known(&self) {
+        while self.get("/v1/merchants").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
     /// Reads.
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         self.send(Method::GET, path, None).await

@@ -22,7 +22,8 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, process::ExitCode, sy
 use anyhow::{Context, bail};
 use rand::distr::{Alphanumeric, SampleString};
 use serde_json::{Value, json};
-use streambook_log::embedded::EmbeddedLog;
+use streambook_log::{Log, embedded::EmbeddedLog};
+use streambook_runtime::lineage::Gaps;
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -39,9 +40,9 @@ use self::{
 };
 use crate::{
     commands::told_to_stop,
-    config::{Config, DataConfig, LogFormat, LoggingConfig, StripeConfig, WalletConfig},
+    config::{Config, DataConfig, Engine, LogConfig, LogFormat, LoggingConfig, StripeConfig, WalletConfig},
     output,
-    system::{self, Layout, System, install_logging, install_metrics},
+    system::{self, Layout, Parts, System, install_logging, install_metrics},
     verify::{self, Outcome, Report, present},
 };
 
@@ -71,6 +72,15 @@ pub(crate) enum Form {
     Json,
 }
 
+/// Who keeps the books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Books {
+    /// The demo's process.
+    Here,
+    /// Others on the same cluster.
+    Elsewhere,
+}
+
 /// What is asked for.
 pub(crate) struct Options {
     /// Ordinary payments, beside the special ones.
@@ -81,6 +91,9 @@ pub(crate) struct Options {
     pub(crate) listen: SocketAddr,
     /// A ClickHouse server to write to as well.
     pub(crate) clickhouse: Option<String>,
+    /// A Fluvio cluster that holds the log.
+    pub(crate) cluster: Option<String>,
+    pub(crate) books: Books,
     pub(crate) form: Form,
 }
 
@@ -131,8 +144,8 @@ impl Stage {
         install_logging(&config.logging)?;
         let stop = CancellationToken::new();
         let mut miner = Miner::start(&self.chain, &stop);
-        let system = Box::pin(System::start(&config, install_metrics()?)).await?;
-        let log = Arc::clone(&system.log);
+        let system = Box::pin(self.start(&config)).await?;
+        let (store, log) = (Arc::clone(&system.store), Arc::clone(&system.log));
         let played = tokio::select! {
             told = told_to_stop() => told.map(|()| Played::Stopped),
             failed = miner.failed() => Err(failed),
@@ -141,12 +154,47 @@ impl Stage {
         self.reader.say("\nstopping");
         system.shutdown().await;
         miner.end().await?;
-        clickhouse::catch_up(&log, &config.clickhouse).await?;
+        let gaps = match config.log.engine {
+            Engine::Embedded => Gaps::Stop,
+            Engine::Fluvio => Gaps::AwaitResend,
+        };
+        clickhouse::catch_up(&log, &config.clickhouse, gaps).await?;
         match (played?, self.options.until) {
-            (Played::Through(ended), _) => self.prove(&config, log, &ended).await,
+            (Played::Through(ended), _) => self.prove(&config, store, log, &ended).await,
             (Played::Stopped, Until::Stopped) => Ok(ExitCode::SUCCESS),
             (Played::Stopped, Until::Tried) => bail!("stopped before everything was tried"),
         }
+    }
+
+    async fn start(&self, config: &Config) -> anyhow::Result<System> {
+        let parts = match self.options.books {
+            Books::Here => Parts::all(),
+            Books::Elsewhere => Parts::without_processors(),
+        };
+        let system = System::start_parts(config, &parts, "demo", install_metrics()?).await?;
+        if self.options.books == Books::Elsewhere {
+            self.ask_for_processors(config)?;
+        }
+        Ok(system)
+    }
+
+    /// Says how the books' processes are started: with the demo's own configuration, which knows its chain.
+    fn ask_for_processors(&self, config: &Config) -> anyhow::Result<()> {
+        let file = config.data.dir.join("streambook.toml");
+        std::fs::write(&file, toml::to_string(config).context("the demo's configuration")?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        let line = |name: &str, partitions: &str, port: u16| {
+            format!(
+                "  streambook run processors --partitions {partitions} --config {} --data {} --listen 127.0.0.1:{port}",
+                file.display(),
+                config.data.dir.join(name).display()
+            )
+        };
+        self.reader
+            .say("The demo waits for the books. Start their processes, each in a terminal of its own:");
+        self.reader.say(&line("processors-0", "0-7", 9101));
+        self.reader.say(&line("processors-1", "8-15", 9102));
+        Ok(())
     }
 
     fn config(&self, place: &Place) -> anyhow::Result<Config> {
@@ -167,6 +215,10 @@ impl Stage {
             chain: vec![serde_json::from_value(chain).context("the demo's chain")?],
             ..Config::default()
         };
+        if let Some(endpoint) = &self.options.cluster {
+            config.log = LogConfig { engine: Engine::Fluvio, endpoint: endpoint.clone(), ..config.log };
+            config.data.secret_key_file = Some(place.path().join("secret.key"));
+        }
         if let Some(url) = &self.options.clickhouse {
             config.clickhouse.url.clone_from(url);
             config.clickhouse.database = "streambook_demo".into();
@@ -189,7 +241,10 @@ impl Stage {
         let url = format!("http://{}", system.address);
         let key = system.admin_key.as_ref().context("the directory has an admin key already")?;
         let admin = Api::new(&url, &key.0)?;
-        admin.ready().await?;
+        match self.options.books {
+            Books::Here => admin.ready().await?,
+            Books::Elsewhere => admin.known().await,
+        }
         let (shop, secret) = Shop::open(&admin, &self.receiver.url).await?;
         self.receiver.trust(&secret)?;
         self.greet(&url, &key.0, &shop)?;
@@ -197,8 +252,8 @@ impl Stage {
         let world = World { chain: Arc::clone(&self.chain), shop, stripe, reader: self.reader };
         let round = Box::pin(scenario::play(&world, self.options.payments)).await;
         self.reader.chapter("Looking at every payment, balance and webhook");
-        let sources =
-            Sources { shop: &world.shop, admin: &admin, receiver: &self.receiver, reads: &system.reads };
+        let reads = system.reads.as_ref().context("the demo reads what it wrote")?;
+        let sources = Sources { shop: &world.shop, admin: &admin, receiver: &self.receiver, reads };
         let audit = Audit::of(&round, &sources).await?;
         report::tables(&round, &audit, self.reader);
         if self.options.until == Until::Stopped {
@@ -247,16 +302,20 @@ impl Stage {
     async fn prove(
         &self,
         config: &Config,
-        log: Arc<EmbeddedLog>,
+        store: Arc<EmbeddedLog>,
+        log: Arc<dyn Log>,
         ended: &(Round, Audit),
     ) -> anyhow::Result<ExitCode> {
         let (round, audit) = ended;
         self.print_problems(round, audit);
         self.reader.chapter("Verifying: every inbox is replayed and compared");
         let sql = Layout::of(config).sql;
-        let report =
-            Box::pin(verify::verify(log, &system::processors(), Some(&sql), &mut present::Bar::new()))
-                .await?;
+        let (processors, mut bar) = (system::processors(), present::Bar::new());
+        let report = match config.log.engine {
+            Engine::Embedded => Box::pin(verify::verify(store, &processors, Some(&sql), &mut bar)).await?,
+            Engine::Fluvio => Box::pin(verify::verify_shared(log, &processors, Some(&sql), &mut bar)).await?,
+        };
+        drop(bar);
         let is_well = round.problems.is_empty() && audit.problems.is_empty();
         match self.reader {
             Reader::Machine => output::json(&self.result(round, audit, &report)?)?,

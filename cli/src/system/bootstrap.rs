@@ -53,7 +53,7 @@ pub(super) fn secret_key(path: &Path) -> anyhow::Result<SecretKey> {
 }
 
 /// Makes the admin key if nothing was ever administered.
-pub(super) async fn first_admin_key(log: &Arc<EmbeddedLog>) -> anyhow::Result<Option<AdminKey>> {
+pub(super) async fn first_admin_key(log: &Arc<dyn Log>) -> anyhow::Result<Option<AdminKey>> {
     let inbox = TopicPartition::new(topics::REGISTRY_INBOX.topic(), Partition(0));
     if log.bounds(&inbox, Visibility::Written).await?.end > Offset(0) {
         return Ok(None);
@@ -79,18 +79,22 @@ pub(super) async fn first_admin_key(log: &Arc<EmbeddedLog>) -> anyhow::Result<Op
 }
 
 /// Puts the settings in force; the registry drops them if nothing has changed.
-pub(super) async fn put_settings(log: &Arc<EmbeddedLog>, settings: Settings) -> anyhow::Result<()> {
+pub(super) async fn put_settings(log: &Arc<dyn Log>, settings: Settings) -> anyhow::Result<()> {
     publish(log, b"settings", PutSettings { meta: meta("settings"), settings }).await
 }
 
 /// Waits until the registry has taken everything in its inbox: whoever reads its events from here on, reads this
 /// start's key and settings too.
-pub(super) async fn registry_took_all(log: &Arc<EmbeddedLog>, health: &Health) -> anyhow::Result<()> {
+pub(super) async fn registry_took_all(
+    log: &Arc<dyn Log>,
+    store: &Arc<EmbeddedLog>,
+    health: &Health,
+) -> anyhow::Result<()> {
     let inbox = TopicPartition::new(topics::REGISTRY_INBOX.topic(), Partition(0));
     // Opened anew each time: a store remembers what it has read, since only its own task writes it.
     let taken =
-        || anyhow::Ok(TaskStore::open(Arc::clone(log), Registry.name(), Partition(0))?.next_offset()?);
-    while taken()? < log.written_end(&inbox)? {
+        || anyhow::Ok(TaskStore::open(Arc::clone(store), Registry.name(), Partition(0))?.next_offset()?);
+    while taken()? < log.bounds(&inbox, Visibility::Written).await?.end {
         let name = task_name(&Registry, Partition(0));
         if let Some((_, reason)) = health.stopped().into_iter().find(|(part, _)| *part == name) {
             bail!("{name} has stopped: {reason}");
@@ -101,12 +105,11 @@ pub(super) async fn registry_took_all(log: &Arc<EmbeddedLog>, health: &Health) -
 }
 
 async fn publish(
-    log: &Arc<EmbeddedLog>,
+    log: &Arc<dyn Log>,
     key: &[u8],
     record: impl Into<streambook_model::message::Message>,
 ) -> anyhow::Result<()> {
-    let shared: Arc<dyn Log> = Arc::<EmbeddedLog>::clone(log);
-    let publisher = Publisher::new(shared);
+    let publisher = Publisher::new(Arc::clone(log));
     let published = publisher.publish(topics::REGISTRY_INBOX, key, record).await?;
     Ok(publisher.synced(&published, topics::REGISTRY_INBOX).await?)
 }

@@ -1,12 +1,17 @@
-//! Everything in one process, wired together: the embedded log, the processors' tasks, the sinks, the connectors, the API.
+//! The parts of Streambook, wired together: the processors' tasks, the sinks, the connectors, the API. One process runs all of
+//! them on the embedded log (`up`), or many run chosen ones on a log they share (`run`); the parts do not know which.
 //!
 //! Parts fail alone: each reports its condition, and the rest goes on. Stopping is asked of all at once; what is committed
 //! stays, and what is not is done again at the next start.
 
 mod bootstrap;
 mod chains;
+mod parts;
 mod processors;
 mod settings;
+mod shared;
+mod sinks;
+mod surface;
 mod telemetry;
 mod upkeep;
 
@@ -14,34 +19,37 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
-use streambook_api::{ApiParts, ApiState, StripeIngest};
 use streambook_log::{
-    Log, Partition, ReadLimit, Retention, TopicSpec,
+    Log, Partition, Retention, TopicSpec,
     embedded::{EmbeddedLog, EmbeddedOptions},
+    fluvio::FluvioLog,
 };
 use streambook_model::topics::{self, Keep};
 use streambook_runtime::{
+    checkpoints::{Board, Process},
     clock::{self, Clock},
     health::Health,
+    outbox::Room,
+    processor::Processor,
     runner::{Runner, supervise},
-    secrets::SecretKey,
-    sink_runner::SinkRunner,
     threads::TaskThreads,
 };
-use streambook_sinks::{
-    clickhouse::{ClickHouseConfig, ClickHouseSink},
-    sql::{SqlConfig, SqlReads, SqlSink},
-    webhooks::{Courier, DeliveryQueue, WebhooksSink},
-};
-use tokio::{net::TcpListener, task::JoinSet};
+use streambook_sinks::sql::{SqlConfig, SqlReads};
+use tokio::{net::TcpListener, sync::Mutex, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use self::shared::Shared;
 pub(crate) use self::{
     bootstrap::AdminKey,
+    parts::{Part, Partitions, Parts, instance},
     processors::all as processors,
+    shared::connect,
     telemetry::{install_logging, install_metrics},
 };
-use crate::{config::Config, verify::live};
+use crate::{
+    config::{Config, Engine},
+    verify::live,
+};
 
 /// How long parts may take to end when they are asked to.
 const LAST_WAIT: Duration = Duration::from_secs(20);
@@ -49,14 +57,29 @@ const LAST_WAIT: Duration = Duration::from_secs(20);
 /// A running Streambook.
 pub(crate) struct System {
     pub(crate) address: SocketAddr,
-    pub(crate) log: Arc<EmbeddedLog>,
-    pub(crate) reads: SqlReads,
+    /// This process's own store: state, offsets, outbox. Where one process runs everything it is the log as well.
+    pub(crate) store: Arc<EmbeddedLog>,
+    /// The log.
+    pub(crate) log: Arc<dyn Log>,
     pub(crate) health: Health,
     /// The admin key, on the first start only: it is stored as a hash.
     pub(crate) admin_key: Option<AdminKey>,
+    /// Why the SQL database could not be opened, if it is waited for.
+    pub(crate) without_sql: Option<String>,
+    /// The reads of the API, where it runs here.
+    pub(crate) reads: Option<SqlReads>,
     stop: CancellationToken,
     parts: JoinSet<()>,
     threads: TaskThreads,
+    /// What carries to the shared log what the parts have decided; it ends after them.
+    carriers: JoinSet<()>,
+    carry: CancellationToken,
+}
+
+/// What the parts of a process on a shared log need of it.
+struct Place {
+    board: Board,
+    room: Room,
 }
 
 /// Where things are in the data directory.
@@ -74,7 +97,8 @@ impl Layout {
         if sql.url == default {
             sql.url = SqlConfig::at(&dir.join("streambook.db")).url;
         }
-        Self { log: dir.join("log"), sql, secret_key: dir.join("secret.key") }
+        let secret_key = config.data.secret_key_file.clone().unwrap_or_else(|| dir.join("secret.key"));
+        Self { log: dir.join("log"), sql, secret_key }
     }
 }
 
@@ -108,142 +132,127 @@ pub(crate) async fn open_log(config: &Config) -> anyhow::Result<Arc<EmbeddedLog>
 impl System {
     /// Starts everything. Returns once the API accepts connections and knows the keys, the first admin key included.
     pub(crate) async fn start(config: &Config, metrics: PrometheusHandle) -> anyhow::Result<Self> {
-        let layout = Layout::of(config);
-        let log = open_log(config).await?;
-        let key = bootstrap::secret_key(&layout.secret_key)?;
-        let sql = SqlSink::open(&layout.sql).await.context("cannot open the SQL database")?;
+        Self::start_parts(config, &Parts::all(), "up", metrics).await
+    }
+
+    /// Starts these parts, under a name that no other process on the same log has.
+    pub(crate) async fn start_parts(
+        config: &Config,
+        parts: &Parts,
+        name: &str,
+        metrics: PrometheusHandle,
+    ) -> anyhow::Result<Self> {
+        let store = open_log(config).await?;
+        let cluster = match config.log.engine {
+            Engine::Embedded => None,
+            Engine::Fluvio => Some(connect(config).await?),
+        };
+        let log: Arc<dyn Log> = match &cluster {
+            None => Arc::<EmbeddedLog>::clone(&store),
+            Some(cluster) => Arc::<FluvioLog>::clone(cluster),
+        };
         let listener = TcpListener::bind(config.api.listen).await;
         let listener =
             listener.with_context(|| format!("[api] listen: cannot listen on {}", config.api.listen))?;
         let mut system = Self {
             address: listener.local_addr()?,
-            log: Arc::clone(&log),
-            reads: sql.reads(),
+            store,
+            log,
             health: Health::default(),
             admin_key: None,
+            without_sql: None,
+            reads: None,
             stop: CancellationToken::new(),
             parts: JoinSet::new(),
             threads: TaskThreads::start().context("cannot start the threads of the tasks")?,
+            carriers: JoinSet::new(),
+            carry: CancellationToken::new(),
         };
-        system.start_tasks();
-        system.admin_key = bootstrap::first_admin_key(&log).await?;
-        bootstrap::put_settings(&log, settings::of(config)?).await?;
-        bootstrap::registry_took_all(&log, &system.health).await?;
-        system.start_api(config, &key, &sql, listener, metrics).await?;
-        system.start_sql(&layout.sql, sql);
-        system.start_clickhouse(&config.clickhouse)?;
-        system.start_webhooks(config, key)?;
-        let data = config.data.dir.clone();
-        let verifier = live::Server::bind(data, Arc::clone(&log), processors(), layout.sql.clone())?;
-        let trimming = verifier.trimming();
-        system.parts.spawn(verifier.run(system.stop.clone()));
-        chains::start(&mut system, config).await?;
-        let (log, stop) = (Arc::clone(&system.log), system.stop.clone());
-        system.parts.spawn(upkeep::run(log, trimming, system.health.clone(), stop));
+        let place = cluster.map(|cluster| system.join(cluster, parts, name));
+        system.start_tasks(parts, place.as_ref());
+        if parts.bootstraps {
+            system.admin_key = bootstrap::first_admin_key(&system.log).await?;
+            bootstrap::put_settings(&system.log, settings::of(config)?).await?;
+        }
+        if parts.runs_registry() {
+            bootstrap::registry_took_all(&system.log, &system.store, &system.health).await?;
+        }
+        let board = place.map(|place| place.board);
+        system.start_surface(config, parts, board.as_ref(), listener, metrics).await?;
+        system.start_sinks(config, parts, board.as_ref())?;
+        if parts.has(Part::Chain) {
+            chains::start(&mut system, config).await?;
+        }
+        system.look_after(config)?;
         Ok(system)
     }
 
-    fn shared_log(&self) -> Arc<dyn Log> {
-        Arc::<EmbeddedLog>::clone(&self.log)
+    /// Takes a place on a log that is shared.
+    fn join(&mut self, cluster: Arc<FluvioLog>, parts: &Parts, name: &str) -> Place {
+        self.carriers.spawn(shared::watch(cluster, self.health.clone(), self.carry.clone()));
+        let shared = Shared::new(self);
+        let place = Place { board: shared.board.clone(), room: shared.room.clone() };
+        let process = Process { name: name.to_owned(), address: format!("http://{}", self.address) };
+        shared.start(self, process, tasks(parts).collect());
+        place
     }
 
     fn clock() -> Clock {
         clock::system()
     }
 
-    /// One task for each partition of each processor's inbox.
-    fn start_tasks(&mut self) {
-        for processor in processors() {
-            for number in 0..processor.inbox().partitions {
-                let (log, partition) = (Arc::clone(&self.log), Partition(number));
-                let runner =
-                    Runner::new(log, Arc::clone(&processor), partition, Self::clock(), self.health.clone());
-                self.threads.spawn(&mut self.parts, supervise(runner, self.stop.clone()));
-            }
+    /// One task for each partition of each processor's inbox that runs here.
+    fn start_tasks(&mut self, parts: &Parts, place: Option<&Place>) {
+        for (processor, partition) in tasks(parts) {
+            let (store, health) = (Arc::clone(&self.store), self.health.clone());
+            let runner = Runner::new(store, processor, partition, Self::clock(), health);
+            let runner = match place {
+                Some(place) => runner.on(Arc::clone(&self.log), place.room.clone()),
+                None => runner,
+            };
+            self.threads.spawn(&mut self.parts, supervise(runner, self.stop.clone()));
         }
     }
 
-    async fn start_api(
-        &mut self,
-        config: &Config,
-        key: &SecretKey,
-        sql: &SqlSink,
-        listener: TcpListener,
-        metrics: PrometheusHandle,
-    ) -> anyhow::Result<()> {
-        let parts = ApiParts {
-            config: config.api.clone(),
-            log: self.shared_log(),
-            reads: sql.reads(),
-            progress: Some(sql.progress()),
-            clock: Self::clock(),
-            health: self.health.clone(),
-            secret_key: key.clone(),
-            allowed_networks: config.webhooks.allowed_networks.clone(),
-            stripe: stripe_ingest(config)?,
-            metrics: Arc::new(move || metrics.render()),
-            instance: Partition(0),
-        };
-        let state = ApiState::start(parts, &self.stop).await?;
-        let read = tokio::time::timeout(LAST_WAIT, state.registry_is_read()).await;
-        read.context("the registry could not be read in time")?;
-        let (health, stop) = (self.health.clone(), self.stop.clone());
-        self.parts.spawn(async move {
-            if let Err(error) = streambook_api::serve(state, listener, stop).await {
-                let reason = streambook_runtime::step::chain_of(&error);
-                health.report("api", streambook_runtime::health::Condition::Stopped { reason });
-            }
-        });
-        Ok(())
-    }
-
-    fn start_sql(&mut self, config: &SqlConfig, sink: SqlSink) {
-        let records = usize::try_from(config.batch_records).unwrap_or(usize::MAX);
-        let limit = ReadLimit { records, ..ReadLimit::default() };
-        let runner = SinkRunner::new(self.shared_log(), sink, limit, Self::clock(), self.health.clone());
-        self.parts.spawn(runner.run(self.stop.clone()));
-    }
-
-    /// A server that is down is waited for, and everything else goes on.
-    fn start_clickhouse(&mut self, config: &ClickHouseConfig) -> anyhow::Result<()> {
-        if !config.is_on() {
+    /// Retention, the store's health, and whoever asks for a proof. On a shared log `verify` reads the log itself, and
+    /// retention is the cluster's.
+    fn look_after(&mut self, config: &Config) -> anyhow::Result<()> {
+        let (store, health, stop) = (Arc::clone(&self.store), self.health.clone(), self.stop.clone());
+        if config.log.engine == Engine::Fluvio {
+            self.parts.spawn(upkeep::run(store, None, health, stop));
             return Ok(());
         }
-        let sink = ClickHouseSink::new(config, self.shared_log(), Self::clock()).context("[clickhouse]")?;
-        let records = usize::try_from(config.batch_records).unwrap_or(usize::MAX);
-        let bytes = usize::try_from(config.batch_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20);
-        let limit = ReadLimit { records, bytes };
-        let runner = SinkRunner::new(self.shared_log(), sink, limit, Self::clock(), self.health.clone());
-        self.parts.spawn(runner.run(self.stop.clone()));
+        let (data, sql) = (config.data.dir.clone(), Layout::of(config).sql);
+        let verifier = live::Server::bind(data, Arc::clone(&store), processors(), sql)?;
+        let trimming: Arc<Mutex<()>> = verifier.trimming();
+        self.parts.spawn(verifier.run(stop.clone()));
+        self.parts.spawn(upkeep::run(store, Some(trimming), health, stop));
         Ok(())
     }
 
-    fn start_webhooks(&mut self, config: &Config, key: SecretKey) -> anyhow::Result<()> {
-        let queue = DeliveryQueue::open(Arc::clone(&self.log))?;
-        let sink = WebhooksSink::new(Arc::clone(&queue));
-        let limit = ReadLimit::default();
-        let runner = SinkRunner::new(self.shared_log(), sink, limit, Self::clock(), self.health.clone());
-        self.parts.spawn(runner.run(self.stop.clone()));
-        let courier = Courier::new(queue, config.webhooks.clone(), key, Self::clock(), self.health.clone());
-        let courier = courier.context("[webhooks] cannot prepare the HTTP client")?;
-        self.parts.spawn(courier.run(self.stop.clone()));
-        Ok(())
-    }
-
-    /// Stops everything and waits until it has ended.
+    /// Stops everything and waits until it has ended: first what takes and decides, then what carries it to others.
     pub(crate) async fn shutdown(mut self) {
         self.stop.cancel();
-        let ended =
-            tokio::time::timeout(LAST_WAIT, async { while self.parts.join_next().await.is_some() {} }).await;
-        if ended.is_err() {
-            tracing::warn!(
-                "some parts did not end in time; what they had not committed is done again at the next start"
-            );
-            self.parts.abort_all();
-        }
+        end(&mut self.parts, LAST_WAIT).await;
+        self.carry.cancel();
+        end(&mut self.carriers, LAST_WAIT).await;
     }
 }
 
-fn stripe_ingest(config: &Config) -> anyhow::Result<Option<StripeIngest>> {
-    bootstrap::stripe_secrets(&config.stripe)?.map(bootstrap::stripe_ingest).transpose()
+async fn end(parts: &mut JoinSet<()>, limit: Duration) {
+    let ended = tokio::time::timeout(limit, async { while parts.join_next().await.is_some() {} }).await;
+    if ended.is_err() {
+        tracing::warn!(
+            "some parts did not end in time; what they had not committed is done again at the next start"
+        );
+        parts.abort_all();
+    }
+}
+
+/// The tasks that run here.
+fn tasks(parts: &Parts) -> impl Iterator<Item = (Arc<dyn Processor>, Partition)> + '_ {
+    processors().into_iter().flat_map(move |processor| {
+        let partitions = (0..processor.inbox().partitions).map(Partition);
+        partitions.filter(|at| parts.runs(*at)).map(move |at| (Arc::clone(&processor), at))
+    })
 }

@@ -16,10 +16,10 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Retention is enforced every so many looks.
 const RETENTION_EVERY: u32 = 60;
 
-/// Runs until it is told to stop.
+/// Runs until it is told to stop. Without `trimming` nothing is trimmed: what a store on a shared log holds is its outbox.
 pub(super) async fn run(
     log: Arc<EmbeddedLog>,
-    trimming: Arc<Mutex<()>>,
+    trimming: Option<Arc<Mutex<()>>>,
     health: Health,
     stop: CancellationToken,
 ) {
@@ -29,7 +29,8 @@ pub(super) async fn run(
             () = tokio::time::sleep(LOOK) => {}
         }
         // What is being verified is trimmed afterwards.
-        let may_trim = (look % RETENTION_EVERY == 0).then(|| trimming.try_lock().ok()).flatten();
+        let trimming = trimming.as_ref().filter(|_| look % RETENTION_EVERY == 0);
+        let may_trim = trimming.and_then(|trimming| trimming.try_lock().ok());
         let checked = log.check().and_then(|()| if may_trim.is_some() { retain(&log) } else { Ok(()) });
         drop(may_trim);
         let condition = match checked {

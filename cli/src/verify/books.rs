@@ -15,14 +15,18 @@ use streambook_processors::{
     book::ledger::Book,
     invariants::{BookAudit, Found, Memory, Violation, reversed_at_most_original},
 };
-use streambook_runtime::step::{Output, Taken as How, chain_of};
+use streambook_runtime::step::{Output, Taken as How, chain_of, task_name};
 
 use super::{
+    places::Places,
     replay::{Job, Shared, Taken},
     report::{Difference, Halt, VerifyFailure},
     scratch::Index,
     sql::BookRows,
 };
+
+/// The place of a transaction that is not in the log yet.
+const NOWHERE: Offset = Offset(u64::MAX);
 
 /// What was found to be right of one task's books.
 #[derive(Debug, Default)]
@@ -32,7 +36,7 @@ pub(crate) struct BooksFound {
     pub(crate) entries: u64,
     pub(crate) payments: u64,
     pub(crate) sql_rows: u64,
-    /// Reversals whose original has been trimmed from the log.
+    /// Reversals whose original is not in the log: it was trimmed, or is not sent yet.
     pub(crate) unseen_originals: u64,
 }
 
@@ -44,6 +48,7 @@ pub(crate) struct Books<'a> {
     audit: BookAudit<Index>,
     seen: BTreeSet<Book>,
     rows: Option<BookRows<'a>>,
+    places: Places<'a>,
     found: BooksFound,
 }
 
@@ -64,29 +69,31 @@ impl<'a> Books<'a> {
     pub(crate) fn new(shared: &'a Shared, job: &Job) -> Result<Self, Halt> {
         // Only the books' tasks have rows; whatever another task said of them would be a difference of the log.
         let sql = shared.sql.as_ref().filter(|_| job.processor.inbox().name == topics::BOOK_INBOX.name);
+        let sql = sql.filter(|_| shared.knows_places(job.partition));
         let rows = sql.map(|sql| BookRows::new(sql, shared, job.partition)).transpose()?;
         let audit = BookAudit::new(shared.scratch.index("books")?);
         let inbox = TopicPartition::new(job.processor.inbox().topic(), job.partition);
-        Ok(Self { shared, inbox, audit, seen: BTreeSet::new(), rows, found: BooksFound::default() })
+        let places = Places::new(shared, task_name(&*job.processor, job.partition));
+        Ok(Self { shared, inbox, audit, seen: BTreeSet::new(), rows, places, found: BooksFound::default() })
     }
 
     /// Takes a step; each of its outputs has this number among those of its destination.
     pub(crate) fn take(&mut self, taken: &Taken<'_>, numbers: &[u64]) -> Result<(), Halt> {
-        // A record that was taken before leads to nothing, and one that cannot be read is a dead letter.
+        // A record that was taken before or comes again leads to nothing, and one that cannot be read is a dead letter.
+        let is_left_out = matches!(taken.step.taken, How::Repeat | How::Early);
         let record = match codec::decode(&taken.record.value) {
-            Ok(record) if taken.step.taken != How::Repeat && self.is_books() => Some(record),
+            Ok(record) if !is_left_out && self.is_books() => Some(record),
             _ => None,
         };
         let mut posted = 0;
         for (output, number) in taken.step.outputs.iter().zip(numbers) {
-            // Each of the books' public partitions has one writer (checked with the records), so the number says the offset.
-            let offset = Offset(number.saturating_sub(1));
+            let offset = self.places.of(&output.to, *number)?;
             posted += usize::from(self.output((taken, record.as_ref()), output, offset)?);
         }
         let Some(record) = record else { return Ok(()) };
         let is_dead_letter = taken.step.taken == How::DeadLettered;
         let checked = self.audit.step(&record, posted, is_dead_letter, taken.changed.as_deref());
-        checked.map_err(|found| halt(found, &self.inbox, taken.record.offset))
+        checked.map_err(|found| halt(found, &self.inbox, Some(taken.record.offset)))
     }
 
     fn is_books(&self) -> bool {
@@ -98,7 +105,7 @@ impl<'a> Books<'a> {
         &mut self,
         (taken, record): (&Taken<'_>, Option<&Message>),
         output: &Output,
-        offset: Offset,
+        offset: Option<Offset>,
     ) -> Result<bool, Halt> {
         let topic = output.to.topic.as_str();
         let is_public = topic == topics::LEDGER_TRANSACTIONS.name || topic == topics::PAYMENTS_EVENTS.name;
@@ -116,31 +123,42 @@ impl<'a> Books<'a> {
             }
             (Ok(Message::CommandReply(reply)), Some(record)) if is_answer => {
                 let checked = self.audit.reply((record, &reply), taken.changed.as_deref());
-                checked.map_err(|found| halt(found, &self.inbox, taken.record.offset)).map(|()| false)
+                checked.map_err(|found| halt(found, &self.inbox, Some(taken.record.offset))).map(|()| false)
             }
             (Ok(other), _) => {
                 let what = "a record is in a topic it does not belong to";
                 Err(Difference::new(what, "a transaction, an event or an answer", other.name())
-                    .at(&output.to, offset)
+                    .in_partition(&output.to, offset)
                     .into())
             }
             (Err(error), _) => {
                 let what = "an output cannot be decoded";
-                Err(Difference::new(what, "a known schema", chain_of(&error)).at(&output.to, offset).into())
+                Err(Difference::new(what, "a known schema", chain_of(&error))
+                    .in_partition(&output.to, offset)
+                    .into())
             }
         }
     }
 
-    fn event(&mut self, at: &TopicPartition, offset: Offset, event: &PaymentEvent) -> Result<(), Halt> {
-        self.audit.event(event).map_err(|violation| broken(&violation).at(at, offset))?;
+    fn event(
+        &mut self,
+        at: &TopicPartition,
+        offset: Option<Offset>,
+        event: &PaymentEvent,
+    ) -> Result<(), Halt> {
+        self.audit.event(event).map_err(|violation| broken(&violation).in_partition(at, offset))?;
         self.found.payments += u64::from(event.payment.version == 1);
-        self.rows.as_mut().map_or(Ok(()), |rows| rows.event(offset, event))
+        match (&mut self.rows, offset) {
+            (Some(rows), Some(offset)) => rows.event(offset, event),
+            // What is not in the log yet is in no row.
+            _ => Ok(()),
+        }
     }
 
     fn transaction(
         &mut self,
         at: &TopicPartition,
-        offset: Offset,
+        offset: Option<Offset>,
         it: LedgerTransaction,
     ) -> Result<(), Halt> {
         self.audit.transaction(&it).map_err(|found| halt(found, at, offset))?;
@@ -149,25 +167,31 @@ impl<'a> Books<'a> {
             self.reverses(at, offset, (original.bits(), &it))?;
         }
         let place = key(it.transaction.bits());
-        Memory::put(self.audit.memory(), place, offset.0.to_be_bytes().to_vec())?;
+        Memory::put(self.audit.memory(), place, offset.unwrap_or(NOWHERE).0.to_be_bytes().to_vec())?;
         self.found.transactions += 1;
         self.found.entries += it.entries.len() as u64;
-        self.rows.as_mut().map_or(Ok(()), |rows| rows.transaction(offset, it))
+        match (&mut self.rows, offset) {
+            (Some(rows), Some(offset)) => rows.transaction(offset, it),
+            _ => Ok(()),
+        }
     }
 
     fn reverses(
         &mut self,
         at: &TopicPartition,
-        offset: Offset,
+        offset: Option<Offset>,
         (original, reversal): (&[u8; 16], &LedgerTransaction),
     ) -> Result<(), Halt> {
         let Some(stored) = Memory::get(self.audit.memory(), &key(original))? else {
             let found = format!("{} reverses a transaction that does not exist", reversal.transaction);
             let what = "a reversal takes back nothing that was posted";
-            return Err(Difference::new(what, "an earlier transaction", found).at(at, offset).into());
+            return Err(Difference::new(what, "an earlier transaction", found)
+                .in_partition(at, offset)
+                .into());
         };
         let original = stored.as_slice().try_into().map(u64::from_be_bytes).unwrap_or_default();
-        if self.shared.first.get(at).is_some_and(|first| Offset(original) < *first) {
+        let is_trimmed = self.shared.first.get(at).is_some_and(|first| Offset(original) < *first);
+        if is_trimmed || Offset(original) == NOWHERE {
             self.found.unseen_originals += 1;
             return Ok(());
         }
@@ -178,7 +202,7 @@ impl<'a> Books<'a> {
             // Whatever is there is no transaction; comparing the outputs says so better.
             _ => Ok(()),
         };
-        mirrored.map_err(|violation| broken(&violation).at(at, offset).into())
+        mirrored.map_err(|violation| broken(&violation).in_partition(at, offset).into())
     }
 
     /// The trial balance, and what is left to compare.
@@ -192,9 +216,9 @@ impl<'a> Books<'a> {
     }
 }
 
-fn halt(found: Found<VerifyFailure>, at: &TopicPartition, offset: Offset) -> Halt {
+fn halt(found: Found<VerifyFailure>, at: &TopicPartition, offset: Option<Offset>) -> Halt {
     match found {
-        Found::Violated(violation) => broken(&violation).at(at, offset).into(),
+        Found::Violated(violation) => broken(&violation).in_partition(at, offset).into(),
         Found::Failed(failure) => failure.into(),
     }
 }

@@ -10,6 +10,10 @@
 //! Memory does not grow with the log, but for the accounts' balances: replayed states and indexes are in a temporary store.
 //! What could not be checked is named and nothing is claimed of it. Nothing is written to the log or to SQL.
 //!
+//! Where many processes share the log ([`mirror`]), each has its tasks' states to itself: a copy of the log is verified, and
+//! what it holds of each task must be the beginning of what a replay of its inbox sends. What a sender has sent again, and
+//! what came before a record that it follows, is left out, as by every receiver ([`records`], [`resent`]).
+//!
 //! Beside a running `up` ([`live`]) the same code works on a log that goes on, with less of the machine: every task is
 //! replayed up to where it stood at the start ([`cut`]), and what has only a last state is compared at one moment at a time.
 //!
@@ -20,12 +24,15 @@ mod cut;
 mod flow;
 pub(crate) mod live;
 mod manner;
+mod mirror;
 mod outputs;
+mod places;
 pub(crate) mod present;
 mod progress;
 mod records;
 mod replay;
 pub(crate) mod report;
+mod resent;
 mod scratch;
 mod sql;
 mod states;
@@ -34,10 +41,14 @@ mod tests;
 mod watch;
 mod workers;
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use streambook_log::{
-    Log as _, Visibility,
+    Log, Visibility,
     embedded::{EmbeddedLog, EmbeddedOptions},
 };
 use streambook_model::{
@@ -51,6 +62,8 @@ use self::{
     cut::Cuts,
     flow::Flows,
     manner::Manner,
+    mirror::{Mirror, Patience},
+    records::{Again, Known},
     replay::{Job, Replayed, Shared},
     report::Halt,
     scratch::Scratch,
@@ -93,19 +106,71 @@ pub(crate) async fn verify(
     sql: Option<&SqlConfig>,
     progress: &mut dyn Progress,
 ) -> Result<Report, VerifyFailure> {
-    verify_as(Manner::Alone, log, processors, sql, progress).await
+    verify_as(Asked::Store(Manner::Alone, log), processors, sql, progress).await
+}
+
+/// Verifies a log that many processes share, as far as it stands, and the SQL sink's database if there is one. Nothing is said
+/// of the tasks' states, which are in their processes' stores.
+///
+/// # Errors
+/// As [`verify`].
+pub(crate) async fn verify_shared(
+    log: Arc<dyn Log>,
+    processors: &[Arc<dyn Processor>],
+    sql: Option<&SqlConfig>,
+    progress: &mut dyn Progress,
+) -> Result<Report, VerifyFailure> {
+    verify_as(Asked::Shared(log, Patience::USUAL), processors, sql, progress).await
+}
+
+/// What is to be verified.
+enum Asked {
+    /// The log and the tasks' states in one process's store.
+    Store(Manner, Arc<EmbeddedLog>),
+    /// A log that many processes share.
+    Shared(Arc<dyn Log>, Patience),
+}
+
+/// What is verified.
+struct Subject {
+    manner: Manner,
+    /// The records.
+    log: Arc<EmbeddedLog>,
+    /// What they are copied from; the same log, where they are not.
+    origin: Arc<dyn Log>,
+    patience: Duration,
+    mirror: Option<Mirror>,
+}
+
+impl Subject {
+    async fn of(
+        asked: Asked,
+        processors: &[Arc<dyn Processor>],
+        progress: &mut dyn Progress,
+    ) -> Result<Self, Halt> {
+        match asked {
+            Asked::Store(manner, log) => {
+                let (origin, patience) = (Arc::<EmbeddedLog>::clone(&log), Duration::ZERO);
+                Ok(Self { manner, log, origin, patience, mirror: None })
+            }
+            Asked::Shared(origin, patience) => {
+                let mirror = Mirror::of(&*origin, &inboxes(processors), patience, progress).await?;
+                let (log, patience) = (Arc::clone(mirror.log()), patience.arrival);
+                Ok(Self { manner: Manner::Shared, log, origin, patience, mirror: Some(mirror) })
+            }
+        }
+    }
 }
 
 async fn verify_as(
-    manner: Manner,
-    log: Arc<EmbeddedLog>,
+    asked: Asked,
     processors: &[Arc<dyn Processor>],
     sql: Option<&SqlConfig>,
     progress: &mut dyn Progress,
 ) -> Result<Report, VerifyFailure> {
     let began = Instant::now();
     let mut report = Report::default();
-    match check((manner, log), processors, sql, progress, &mut report).await {
+    match check(asked, processors, sql, progress, &mut report).await {
         Ok(()) => {}
         Err(Halt::Differs(difference)) => report.first_difference = Some(*difference),
         Err(Halt::Failed(failure)) => return Err(failure),
@@ -118,7 +183,7 @@ async fn verify_as(
 }
 
 async fn check(
-    (manner, log): (Manner, Arc<EmbeddedLog>),
+    asked: Asked,
     processors: &[Arc<dyn Processor>],
     sql: Option<&SqlConfig>,
     progress: &mut dyn Progress,
@@ -132,16 +197,22 @@ async fn check(
             None
         }
     };
-    let (jobs, cuts) = jobs(&log, processors, report).await?;
-    let cuts = (manner == Manner::Beside).then(|| Arc::new(cuts));
-    let (flows, first, ends) = read_log((manner, &log, cuts), processors, progress, report).await?;
+    let subject = Subject::of(asked, processors, progress).await?;
+    let (jobs, cuts) = jobs(&subject, processors, report).await?;
+    let scratch = Arc::new(Scratch::new()?);
+    let known = known(&subject, processors, cuts, &scratch);
+    let Seen { flows, first, ends } = read_log(&subject, known, progress, report).await?;
     if let Some(sql) = &sql {
-        let both =
-            ends.iter().filter(|(at, _)| records::ONE_WRITER.iter().any(|topic| topic.topic() == at.topic));
+        let both = ends.iter().filter(|(at, _)| places::is_placed(at));
         report.notes.extend(both.filter_map(|(at, end)| sql.lag(at, end.0)));
     }
     let runtime = tokio::runtime::Handle::current();
-    let shared = Arc::new(Shared { log, manner, scratch: Scratch::new()?, flows, first, sql, runtime });
+    let Subject { manner, log, origin, patience, mirror: _kept } = subject;
+    let shared = Shared { log, origin, manner, patience, scratch, flows, first, ends, sql, runtime };
+    let shared = Arc::new(shared);
+    if manner == Manner::Shared {
+        say_what_is_elsewhere(&shared, report);
+    }
     replay_all(&shared, jobs, progress, report).await?;
     let Some(sql) = &shared.sql else { return Ok(()) };
     if report.unverified.is_empty() {
@@ -157,25 +228,54 @@ async fn check(
 
 type Offsets = BTreeMap<TopicPartition, Offset>;
 
-/// Reads every topic; gives what each task has sent, and each partition's first and end offset.
+/// What of a shared log is not looked at.
+fn say_what_is_elsewhere(shared: &Shared, report: &mut Report) {
+    let states = "the tasks' states are in their processes' stores and were not compared";
+    report.notes.push(states.to_owned());
+    let books = (0..topics::BOOK_INBOX.partitions).map(Partition).filter(|book| !shared.knows_places(*book));
+    for book in books.filter(|_| shared.sql.is_some()) {
+        let why = "records were trimmed, so that it is not known which record each row is made of";
+        report.unverified.push(format!("the rows of book/{book} in SQL: {why}"));
+    }
+}
+
+/// What the log is judged by.
+fn known(subject: &Subject, processors: &[Arc<dyn Processor>], cuts: Cuts, scratch: &Arc<Scratch>) -> Known {
+    let tasks = tasks(processors).map(|(processor, at)| task_name(&**processor, at)).collect();
+    let cuts = (subject.manner == Manner::Beside).then(|| Arc::new(cuts));
+    let places = (subject.manner == Manner::Shared).then(|| Arc::clone(scratch));
+    Known { tasks, inboxes: inboxes(processors), cuts, gaps: subject.manner.gaps(), places }
+}
+
+fn inboxes(processors: &[Arc<dyn Processor>]) -> BTreeSet<&'static str> {
+    processors.iter().map(|processor| processor.inbox().name).collect()
+}
+
+/// What was seen of the log: what each task has sent, and each partition's first and end offset.
+struct Seen {
+    flows: Flows,
+    first: Offsets,
+    ends: Offsets,
+}
+
+/// Reads every topic.
 async fn read_log(
-    (manner, log, cuts): (Manner, &Arc<EmbeddedLog>, Option<Arc<Cuts>>),
-    processors: &[Arc<dyn Processor>],
+    subject: &Subject,
+    known: Known,
     progress: &mut dyn Progress,
     report: &mut Report,
-) -> Result<(Flows, Offsets, Offsets), Halt> {
+) -> Result<Seen, Halt> {
+    let log = &subject.log;
     let mut partitions = Vec::new();
     let topics = log.topics().await?;
     for at in topics.iter().flat_map(|topic| topic.partitions()) {
         let bounds = log.bounds(&at, Visibility::Written).await?;
+        let bounds = subject.mirror.as_ref().map_or(bounds, |mirror| mirror.compared(&at, bounds));
         partitions.push((at, bounds));
     }
     for topic in topics::ALL.iter().filter(|def| topics.iter().all(|topic| topic.name != def.topic())) {
         report.unverified.push(format!("topic {} does not exist in this log", topic.name));
     }
-    let inboxes = processors.iter().map(|processor| processor.inbox().name).collect();
-    let tasks = tasks(processors).map(|(processor, at)| task_name(&**processor, at)).collect();
-    let known = records::Known { tasks, inboxes, cuts };
     for (at, bounds) in partitions.iter().filter(|(_, bounds)| bounds.first > Offset(0)) {
         if !known.inboxes.contains(at.topic.as_str()) {
             report.notes.push(format!("{at}: the records before offset {} were trimmed", bounds.first));
@@ -183,11 +283,15 @@ async fn read_log(
     }
     let total = partitions.iter().map(|(_, bounds)| bounds.records()).sum();
     let shared = Arc::clone(log);
-    let read = workers::run(partitions, (Stage::Log, total, manner), progress, move |(at, bounds), turn| {
+    let work = (Stage::Log, total, subject.manner);
+    let read = workers::run(partitions, work, progress, move |(at, bounds), turn| {
         records::read(&shared, at, *bounds, &known, turn)
     });
     let (mut flows, mut first, mut ends) = (Flows::new(), Offsets::new(), Offsets::new());
+    let (mut again, mut awaited) = (Again::default(), Vec::new());
     for read in read.await? {
+        again += read.again;
+        awaited.extend(read.awaited);
         report.counts.records += read.bounds.records();
         if read.undecodable > 0 {
             report.notes.push(format!(
@@ -199,7 +303,11 @@ async fn read_log(
         ends.insert(read.at.clone(), read.bounds.end);
         flows.extend(read.flows.into_iter().map(|(task, flow)| ((task, read.at.clone()), flow)));
     }
-    Ok((flows, first, ends))
+    report.notes.extend(again.notes());
+    for awaited in awaited {
+        resent::wait(&*subject.origin, awaited, subject.patience).await?;
+    }
+    Ok(Seen { flows, first, ends })
 }
 
 fn tasks(processors: &[Arc<dyn Processor>]) -> impl Iterator<Item = (&Arc<dyn Processor>, Partition)> {
@@ -210,11 +318,11 @@ fn tasks(processors: &[Arc<dyn Processor>]) -> impl Iterator<Item = (&Arc<dyn Pr
 
 /// The tasks that can be replayed, and where each stands; of the others the report says why not.
 async fn jobs(
-    log: &Arc<EmbeddedLog>,
+    subject: &Subject,
     processors: &[Arc<dyn Processor>],
     report: &mut Report,
 ) -> Result<(Vec<Job>, Cuts), Halt> {
-    let mut jobs = Vec::new();
+    let (mut jobs, log) = (Vec::new(), &subject.log);
     let cuts = cut::cuts(log, tasks(processors).map(|(processor, at)| (&**processor, at)))?;
     for (processor, partition) in tasks(processors) {
         let inbox = TopicPartition::new(processor.inbox().topic(), partition);
@@ -231,8 +339,12 @@ async fn jobs(
                 continue;
             }
         }
-        let until = cuts.get(&name).map_or(Offset(0), |cut| cut.until);
-        let waiting = log.written_end(&inbox)?.0.saturating_sub(until.0);
+        let end = log.written_end(&inbox)?;
+        let until = match subject.manner {
+            Manner::Shared => end,
+            Manner::Alone | Manner::Beside => cuts.get(&name).map_or(Offset(0), |cut| cut.until),
+        };
+        let waiting = end.0.saturating_sub(until.0);
         if waiting > 0 {
             report.notes.push(format!("{name} has not taken the last {waiting} records of its inbox yet"));
         }
@@ -267,7 +379,9 @@ async fn replay_all(
         workers::run(jobs, (Stage::Replay, total, shared.manner), progress, move |job: &Job, turn| {
             replay::replay(&inner, job, turn)
         });
-    for Replayed { records, outputs, chains, state_keys, books } in replayed.await? {
+    let mut all_unsent = 0;
+    for Replayed { records, outputs, chains, state_keys, unsent, books } in replayed.await? {
+        all_unsent += unsent;
         let counts = &mut report.counts;
         counts.tasks += 1;
         counts.replayed += records;
@@ -280,9 +394,14 @@ async fn replay_all(
         counts.payments += books.payments;
         counts.sql_rows += books.sql_rows;
         if books.unseen_originals > 0 {
-            let text = "reversals are of transactions that were trimmed from the log; that they mirror them was not checked";
+            let text = "reversals are of transactions that are not in the log (trimmed, or not sent yet); that they mirror \
+                        them was not checked";
             report.notes.push(format!("{} {text}", books.unseen_originals));
         }
+    }
+    if all_unsent > 0 {
+        let text = "outputs were not in the log yet: they are still to be made or sent by the processes that run their tasks";
+        report.notes.push(format!("{all_unsent} {text}"));
     }
     Ok(())
 }

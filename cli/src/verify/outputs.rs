@@ -5,9 +5,10 @@ use bytes::Bytes;
 use streambook_log::{Record, Visibility, embedded::EmbeddedLog};
 use streambook_model::{
     codec,
+    meta::Source,
     position::{Offset, TopicPartition},
 };
-use streambook_runtime::step::{Output, Task};
+use streambook_runtime::step::Output;
 
 use super::{
     manner::Manner,
@@ -23,12 +24,17 @@ const SHOWN: usize = 2_000;
 /// The first record of this destination that is not what the task sends.
 pub(crate) fn first_difference(shared: &Shared, job: &Job, to: &TopicPartition) -> Result<Difference, Halt> {
     let scratch = Scratch::new()?;
-    let task = Task::new(&*job.processor, job.partition);
+    let task = job.task(shared.manner);
     let name = task.name().to_owned();
     let state = scratch.task(job.processor.name(), job.partition)?;
-    let first = shared.flows.get(&(name.clone(), to.clone())).map_or(1, |flow| flow.first);
+    let flow = shared.flows.get(&(name.clone(), to.clone()));
+    let first = flow.map_or(1, |flow| flow.first);
+    // A shared log holds the beginning of what the task sends, with records that are left out in between.
+    let last = flow.filter(|_| shared.manner == Manner::Shared).map(|flow| flow.mark.seq);
     let next = shared.first.get(to).copied().unwrap_or_default();
-    let mut stored = Stored { log: &shared.log, at: to, task: &name, next, read: Vec::new().into_iter() };
+    let numbers = last.map(|last| (first, last));
+    let mut stored =
+        Stored { log: &shared.log, at: to, task: &name, next, read: Vec::new().into_iter(), numbers };
     let mut seq = 0;
     let inbox = task.inbox().clone();
     let mut replay = Replay { log: &shared.log, task, state, next: Offset(0), turn: None };
@@ -36,7 +42,7 @@ pub(crate) fn first_difference(shared: &Shared, job: &Job, to: &TopicPartition) 
         let cause = (&*name, &inbox, taken.record.offset);
         for output in taken.step.outputs.iter().filter(|output| output.to == *to) {
             seq += 1;
-            if seq >= first {
+            if seq >= first && last.is_none_or(|last| seq <= last) {
                 compare(output, stored.next()?, cause, &stored)?;
             }
         }
@@ -45,7 +51,7 @@ pub(crate) fn first_difference(shared: &Shared, job: &Job, to: &TopicPartition) 
     match compared {
         Ok(()) => Ok(match stored.next()? {
             // Of a log that goes on there are more, beyond where the replay ends.
-            Some(extra) if shared.manner == Manner::Alone => stored.extra(&extra),
+            Some(extra) if shared.manner != Manner::Beside => stored.extra(&extra),
             _ => whole(&name, to),
         }),
         Err(halt) => into_difference(halt),
@@ -92,14 +98,19 @@ struct Stored<'a> {
     task: &'a str,
     next: Offset,
     read: std::vec::IntoIter<Record>,
+    /// On a shared log: the number that is next, and the last one.
+    numbers: Option<(u64, u64)>,
 }
 
 impl Stored<'_> {
     fn next(&mut self) -> Result<Option<Record>, Halt> {
+        if self.numbers.is_some_and(|(next, last)| next > last) {
+            return Ok(None);
+        }
         loop {
-            for record in self.read.by_ref() {
+            while let Some(record) = self.read.next() {
                 self.next = record.offset.plus(1);
-                if is_from(&record.value, self.task) {
+                if self.is_next(&record.value) {
                     return Ok(Some(record));
                 }
             }
@@ -111,15 +122,26 @@ impl Stored<'_> {
         }
     }
 
+    fn is_next(&mut self, value: &[u8]) -> bool {
+        let Some(source) = source(value).filter(|source| source.task == self.task) else { return false };
+        match &mut self.numbers {
+            None => true,
+            Some((next, _)) if *next == source.seq => {
+                *next += 1;
+                true
+            }
+            Some(_) => false,
+        }
+    }
+
     fn extra(&self, record: &Record) -> Difference {
         let what = format!("a record states {} as its source, which has never sent it", self.task);
         Difference::new(what, "nothing", describe(&record.key, &record.value)).at(self.at, record.offset)
     }
 }
 
-fn is_from(value: &[u8], task: &str) -> bool {
-    let message = codec::decode(value).ok();
-    message.and_then(|message| message.meta().source.clone()).is_some_and(|source| source.task == task)
+fn source(value: &[u8]) -> Option<Source> {
+    codec::decode(value).ok().and_then(|message| message.meta().source.clone())
 }
 
 /// A record for people: its key and its JSON, or its bytes where it has none.

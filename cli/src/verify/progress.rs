@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 /// A part of the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Stage {
+    /// Copying a log that many processes share.
+    Copy,
     /// Reading every record of the log.
     Log,
     /// Replaying the inboxes, with the ledger's invariants and its rows in SQL.
@@ -17,6 +19,7 @@ impl Stage {
     /// Its name for people.
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::Copy => "copying the log",
             Self::Log => "reading the log",
             Self::Replay => "replaying the inboxes",
             Self::Sql => "comparing SQL",

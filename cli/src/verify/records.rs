@@ -1,5 +1,8 @@
 //! Every record of the log: offsets without gaps, right checksums, a known schema, and, for what tasks sent, numbers
 //! without gaps and a running hash that comes out.
+//!
+//! In a log that many processes share, a task's records may be there again, or before one that they follow. Receivers leave
+//! both out, and so does this reader: what it sums up is what they take.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,12 +18,18 @@ use streambook_model::{
     position::{Offset, TopicPartition},
     topics::{self, TopicDef},
 };
-use streambook_runtime::{lineage::Mark, step::chain_of};
+use streambook_runtime::{
+    lineage::{Gaps, Mark, Verdict, judge},
+    step::chain_of,
+};
 
 use super::{
     cut::Cuts,
     flow::{Flow, Keys},
+    places::{Notes, is_placed},
     report::{Difference, Halt},
+    resent::Awaited,
+    scratch::Scratch,
     workers::Turn,
 };
 
@@ -48,6 +57,10 @@ pub(crate) struct Known {
     pub(crate) inboxes: BTreeSet<&'static str>,
     /// Where each task stood, for a log that goes on: what a task sent after that is no part of its flow.
     pub(crate) cuts: Option<Arc<Cuts>>,
+    /// What a gap in a task's records means.
+    pub(crate) gaps: Gaps,
+    /// Where it is noted which of the books' records is where, if their numbers do not say it.
+    pub(crate) places: Option<Arc<Scratch>>,
 }
 
 impl Known {
@@ -66,6 +79,47 @@ pub(crate) struct Read {
     pub(crate) flows: BTreeMap<String, Flow>,
     /// Records of an inbox that cannot be decoded: their task has put them aside, and the replay shows that it did.
     pub(crate) undecodable: u64,
+    pub(crate) again: Again,
+    /// What has to come again.
+    pub(crate) awaited: Vec<Awaited>,
+}
+
+/// Records that receivers on a shared log leave out.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Again {
+    /// Sent before.
+    pub(crate) repeats: u64,
+    /// Before one that they follow.
+    pub(crate) early: u64,
+    /// Lost from a topic that nobody needs for long, so that nobody sends them again.
+    pub(crate) lost: u64,
+}
+
+impl Again {
+    /// What an operator should know of it.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let said = [
+            (
+                self.repeats,
+                "records are in the log again, since they were sent again: receivers leave them out",
+            ),
+            (
+                self.early,
+                "records came before one that they follow, and then again: receivers leave them out",
+            ),
+            (self.lost, "answers to the API were lost by the cluster: nobody waits for them any more"),
+        ];
+        let said = said.into_iter().filter(|(count, _)| *count > 0);
+        said.map(|(count, text)| format!("{count} {text}")).collect()
+    }
+}
+
+impl std::ops::AddAssign for Again {
+    fn add_assign(&mut self, other: Self) {
+        self.repeats += other.repeats;
+        self.early += other.early;
+        self.lost += other.lost;
+    }
 }
 
 /// Reads a partition from its first kept record to its end.
@@ -76,7 +130,7 @@ pub(crate) fn read(
     known: &Known,
     turn: Turn<'_>,
 ) -> Result<Read, Halt> {
-    let mut reader = Reader { at, bounds, known, senders: BTreeMap::new(), undecodable: 0 };
+    let mut reader = Reader::new(at, bounds, known)?;
     let mut next = bounds.first;
     while next < bounds.end {
         let records = log.read_blocking(at, next, READ, Visibility::Written)?;
@@ -98,8 +152,7 @@ pub(crate) fn read(
         }
         turn.done(records.len() as u64)?;
     }
-    let flows = reader.senders.into_iter().filter_map(|(task, sender)| Some((task, sender.flow?)));
-    Ok(Read { at: at.clone(), bounds, flows: flows.collect(), undecodable: reader.undecodable })
+    reader.finish()
 }
 
 struct Reader<'a> {
@@ -108,18 +161,59 @@ struct Reader<'a> {
     known: &'a Known,
     senders: BTreeMap<String, Sender>,
     undecodable: u64,
+    again: Again,
+    notes: Option<Notes>,
 }
 
 /// A task that has sent records here.
 struct Sender {
-    /// Its last record, which the next one links to.
-    last: Mark,
+    /// Its last record, which the next one links to; none where what was before the first kept record was trimmed.
+    last: Option<Mark>,
+    /// The highest number that was early, and where the first one was since its last record.
+    early: Option<(u64, Offset)>,
     /// The number of the last record that is part of its flow.
     limit: u64,
     flow: Option<Flow>,
 }
 
-impl Reader<'_> {
+/// What becomes of a record.
+enum Way {
+    /// It is taken, after this one.
+    After(Mark),
+    /// It is taken, whatever was before it.
+    Anew,
+    /// It is left out.
+    Out,
+}
+
+impl<'a> Reader<'a> {
+    fn new(at: &'a TopicPartition, bounds: Bounds, known: &'a Known) -> Result<Self, Halt> {
+        let notes = known.places.as_ref().filter(|_| is_placed(at));
+        let notes = notes.map(|scratch| Notes::new(scratch, at)).transpose()?;
+        let (senders, again) = (BTreeMap::new(), Again::default());
+        Ok(Self { at, bounds, known, senders, undecodable: 0, again, notes })
+    }
+
+    fn finish(self) -> Result<Read, Halt> {
+        let Self { at, bounds, undecodable, again, .. } = self;
+        if let Some(notes) = self.notes {
+            notes.finish()?;
+        }
+        let mut read =
+            Read { at: at.clone(), bounds, flows: BTreeMap::new(), undecodable, again, awaited: Vec::new() };
+        for (task, sender) in self.senders {
+            let last = sender.last.unwrap_or(Mark::START);
+            if let Some((until, early)) = sender.early.filter(|(until, _)| *until > last.seq) {
+                let (at, task, from) = (at.clone(), task.clone(), bounds.end);
+                read.awaited.push(Awaited { at, task, last, until, early, from });
+            }
+            if let Some(flow) = sender.flow {
+                read.flows.insert(task, flow);
+            }
+        }
+        Ok(read)
+    }
+
     fn take(&mut self, record: &Record) -> Result<(), Halt> {
         let message = match codec::decode(&record.value) {
             Ok(message) => message,
@@ -157,26 +251,73 @@ impl Reader<'_> {
             let what = "a record states a task that does not exist";
             return Err(self.differs(record.offset, what, "a task of this program", source.task.clone()));
         }
-        self.check_place(record, source)?;
-        let before = self.senders.get(&source.task);
-        let last = match before {
-            Some(sender) => Some(sender.last),
-            None if self.bounds.first == Offset(0) || source.seq == 1 => Some(Mark::START),
-            // What was before the first kept record was trimmed: its hash is compared with the replay's in the end.
-            None => None,
+        let last = match self.senders.get(&source.task) {
+            Some(sender) => sender.last,
+            None => self.first_of(source)?,
         };
-        if let Some(last) = last {
-            self.check_link(record, source, last)?;
+        match self.way(record, source, last)? {
+            Way::Out => return Ok(()),
+            Way::After(last) => self.check_link(record, source, last)?,
+            // What was before was trimmed or lost: its hash is compared with the replay's in the end.
+            Way::Anew => {}
         }
-        let mark = Mark { seq: source.seq, chain: source.chain };
-        if before.is_none() {
-            let limit = self.known.limit(&source.task, self.at)?;
-            self.senders.insert(source.task.clone(), Sender { last: mark, limit, flow: None });
+        if let Some(notes) = &mut self.notes {
+            notes.take(source.seq, record.offset)?;
         }
         if let Some(sender) = self.senders.get_mut(&source.task) {
-            sender.take(mark, &record.key);
+            sender.take(Mark { seq: source.seq, chain: source.chain }, &record.key);
         }
         Ok(())
+    }
+
+    /// Gets to know a task that sends here; gives what its first record links to.
+    fn first_of(&mut self, source: &Source) -> Result<Option<Mark>, Halt> {
+        let is_whole = self.bounds.first == Offset(0) || source.seq == 1;
+        let last = is_whole.then_some(Mark::START);
+        let limit = self.known.limit(&source.task, self.at)?;
+        self.senders.insert(source.task.clone(), Sender { last, early: None, limit, flow: None });
+        Ok(last)
+    }
+
+    fn way(&mut self, record: &Record, source: &Source, last: Option<Mark>) -> Result<Way, Halt> {
+        if self.known.gaps == Gaps::Stop {
+            self.check_place(record, source)?;
+            return Ok(last.map_or(Way::Anew, Way::After));
+        }
+        let Some(last) = last else { return Ok(Way::Anew) };
+        match judge(last, source, Gaps::AwaitResend) {
+            Ok(Verdict::Take) => Ok(Way::After(last)),
+            Ok(Verdict::Repeat) => {
+                self.again.repeats += 1;
+                Ok(Way::Out)
+            }
+            Ok(Verdict::Early) => Ok(self.early(record, source, last)),
+            Err(fault) => {
+                let what = "a task has sent one number twice, with different content";
+                let expected = format!("running hash {}", last.chain);
+                Err(self.differs(record.offset, what, &expected, fault.to_string()))
+            }
+        }
+    }
+
+    fn early(&mut self, record: &Record, source: &Source, last: Mark) -> Way {
+        let is_sent_once = self.is_sent_once();
+        let Some(sender) = self.senders.get_mut(&source.task) else { return Way::Out };
+        if is_sent_once {
+            // Nothing before it will come any more: what is compared begins again.
+            sender.flow = None;
+            self.again.lost += source.seq.saturating_sub(last.seq + 1);
+            return Way::Anew;
+        }
+        self.again.early += 1;
+        let (until, at) = sender.early.unwrap_or((0, record.offset));
+        sender.early = Some((until.max(source.seq), at));
+        Way::Out
+    }
+
+    /// Whether nobody's word is waited for that a record has arrived, so that it is never sent again.
+    fn is_sent_once(&self) -> bool {
+        topics::ALL.iter().any(|topic| topic.name == self.at.topic.as_str() && topic.receiver.is_none())
     }
 
     fn check_place(&self, record: &Record, source: &Source) -> Result<(), Halt> {
@@ -223,7 +364,8 @@ impl Reader<'_> {
 
 impl Sender {
     fn take(&mut self, mark: Mark, key: &[u8]) {
-        self.last = mark;
+        self.last = Some(mark);
+        self.early = self.early.filter(|(until, _)| *until > mark.seq);
         if mark.seq > self.limit {
             return;
         }

@@ -1,12 +1,20 @@
 //! Replays one task: its inbox from the first record up to where it stands, through the same step as in production, into
 //! a state of its own. What comes out must be what is in the log, and the state what is stored.
+//!
+//! Where many processes share the log, it holds what they have sent so far: then the log must hold the beginning of what
+//! comes out, and the stored state is elsewhere.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use streambook_log::{Log as _, LogError, Record, Visibility, embedded::EmbeddedLog};
-use streambook_model::position::{Offset, Partition, TopicPartition};
+use streambook_log::{Log, LogError, Record, Visibility, embedded::EmbeddedLog};
+use streambook_model::{
+    peek,
+    position::{Offset, Partition, TopicPartition},
+    topics::TopicDef,
+};
 use streambook_runtime::{
+    lineage::Mark,
     processor::Processor,
     step::{Output, Step, Task},
     store::TaskStore,
@@ -18,7 +26,7 @@ use super::{
     flow::{Flow, Flows, Keys},
     manner::Manner,
     outputs,
-    records::READ,
+    records::{ONE_WRITER, READ},
     report::{Difference, Halt, VerifyFailure},
     scratch::Scratch,
     sql::Sql,
@@ -33,14 +41,31 @@ const COMMIT: u64 = 1_000;
 /// What every replay needs.
 pub(crate) struct Shared {
     pub(crate) log: Arc<EmbeddedLog>,
+    /// Where what has come since is: the log itself, or the one that it is a copy of.
+    pub(crate) origin: Arc<dyn Log>,
     pub(crate) manner: Manner,
-    pub(crate) scratch: Scratch,
+    /// How long is waited there for a record that is said to exist.
+    pub(crate) patience: Duration,
+    pub(crate) scratch: Arc<Scratch>,
     /// What the log holds of each task, by destination.
     pub(crate) flows: Flows,
     /// The first kept offset of each partition.
     pub(crate) first: BTreeMap<TopicPartition, Offset>,
+    /// Where each partition's comparison ends.
+    pub(crate) ends: BTreeMap<TopicPartition, Offset>,
     pub(crate) sql: Option<Sql>,
     pub(crate) runtime: tokio::runtime::Handle,
+}
+
+impl Shared {
+    /// Whether it can be said where in their topics the records of a book are: not on a shared log that has forgotten some.
+    pub(crate) fn knows_places(&self, book: Partition) -> bool {
+        let is_whole = |topic: &TopicDef| {
+            let first = self.first.get(&TopicPartition::new(topic.topic(), book));
+            first.is_none_or(|first| *first == Offset(0))
+        };
+        self.manner != Manner::Shared || ONE_WRITER.iter().all(is_whole)
+    }
 }
 
 /// One task to replay.
@@ -51,6 +76,13 @@ pub(crate) struct Job {
     pub(crate) until: Offset,
 }
 
+impl Job {
+    /// The task, as its log has it.
+    pub(crate) fn task(&self, manner: Manner) -> Task<'_> {
+        Task::new(&*self.processor, self.partition).with_gaps(manner.gaps())
+    }
+}
+
 /// What a replay has found to be right.
 #[derive(Debug, Default)]
 pub(crate) struct Replayed {
@@ -58,6 +90,8 @@ pub(crate) struct Replayed {
     pub(crate) outputs: u64,
     pub(crate) chains: u64,
     pub(crate) state_keys: u64,
+    /// Outputs that are not in the log yet.
+    pub(crate) unsent: u64,
     pub(crate) books: BooksFound,
 }
 
@@ -72,7 +106,7 @@ pub(crate) struct Taken<'r> {
 /// Replays a task and compares. Of several differences the one that explains the others comes first: an output, the state,
 /// then what follows from them.
 pub(crate) fn replay(shared: &Shared, job: &Job, turn: Turn<'_>) -> Result<Replayed, Halt> {
-    let task = Task::new(&*job.processor, job.partition);
+    let task = job.task(shared.manner);
     let state = shared.scratch.task(job.processor.name(), job.partition)?;
     let mut sent = Sent { shared, task: task.name().to_owned(), flows: BTreeMap::new() };
     let mut books = Books::new(shared, job)?;
@@ -86,13 +120,19 @@ pub(crate) fn replay(shared: &Shared, job: &Job, turn: Turn<'_>) -> Result<Repla
         }
         Ok(())
     })?;
-    let (outputs, chains) = sent.compare(job, &replay)?;
-    let stored = Stored::open(&shared.log, job.processor.name(), job.partition)?;
-    let state_keys = states::compare(&stored, &mut replay)?;
-    match suspicion {
-        Some(difference) => Err(Halt::Differs(difference)),
-        None => Ok(Replayed { records: job.until.0, outputs, chains, state_keys, books: books.finish()? }),
+    let Compared { outputs, chains, unsent } = sent.compare(job, &replay)?;
+    let state_keys = match shared.manner {
+        Manner::Shared => 0,
+        Manner::Alone | Manner::Beside => {
+            let stored = Stored::open(&shared.log, job.processor.name(), job.partition)?;
+            states::compare(&stored, &mut replay)?
+        }
+    };
+    if let Some(difference) = suspicion {
+        return Err(Halt::Differs(difference));
     }
+    let books = books.finish()?;
+    Ok(Replayed { records: job.until.0, outputs, chains, state_keys, unsent, books })
 }
 
 /// Keeps a difference for later; a failure ends the work at once.
@@ -165,23 +205,57 @@ pub(crate) async fn first_of(log: &EmbeddedLog, inbox: &TopicPartition) -> Resul
 struct Sent<'a> {
     shared: &'a Shared,
     task: String,
-    flows: BTreeMap<TopicPartition, (u64, Keys)>,
+    flows: BTreeMap<TopicPartition, SentTo>,
+}
+
+/// What it has sent to one destination.
+struct SentTo {
+    /// The number of the first output that the log still has.
+    first: u64,
+    count: u64,
+    keys: Keys,
+    /// The last number that a shared log has; 0 where everything must be in the log.
+    last: u64,
+    /// As it was at that number.
+    at_last: Option<(Mark, Keys)>,
+}
+
+/// How much was compared.
+struct Compared {
+    outputs: u64,
+    chains: u64,
+    unsent: u64,
+}
+
+impl SentTo {
+    fn take(&mut self, output: &Output) -> u64 {
+        self.count += 1;
+        if self.count >= self.first {
+            self.keys.add(&output.record.key);
+        }
+        if self.count == self.last {
+            self.at_last = mark(output).map(|mark| (mark, self.keys));
+        }
+        self.count
+    }
 }
 
 impl Sent<'_> {
     /// Counts an output; gives its number.
     fn take(&mut self, output: &Output) -> u64 {
-        let (seq, keys) = self.flows.entry(output.to.clone()).or_default();
-        *seq += 1;
-        let kept = self.shared.flows.get(&(self.task.clone(), output.to.clone()));
-        if kept.is_none_or(|kept| *seq >= kept.first) {
-            keys.add(&output.record.key);
+        // A destination is looked up before its name is copied: most have been sent to before.
+        if let Some(sent) = self.flows.get_mut(&output.to) {
+            return sent.take(output);
         }
-        *seq
+        let kept = self.shared.flows.get(&(self.task.clone(), output.to.clone()));
+        let first = kept.map_or(0, |kept| kept.first);
+        let last = kept.filter(|_| self.shared.manner == Manner::Shared).map_or(0, |kept| kept.mark.seq);
+        let sent = SentTo { first, count: 0, keys: Keys::default(), last, at_last: None };
+        self.flows.entry(output.to.clone()).or_insert(sent).take(output)
     }
 
-    /// Compares every destination; gives the number of outputs and of chains.
-    fn compare(self, job: &Job, replay: &Replay<'_>) -> Result<(u64, u64), Halt> {
+    /// Compares every destination.
+    fn compare(self, job: &Job, replay: &Replay<'_>) -> Result<Compared, Halt> {
         let of_this =
             |((name, to), _): (&(String, TopicPartition), &Flow)| (*name == self.task).then(|| to.clone());
         let mut destinations: Vec<_> = self.shared.flows.iter().filter_map(of_this).collect();
@@ -193,17 +267,32 @@ impl Sent<'_> {
                 return Err(outputs::first_difference(self.shared, job, to)?.into());
             }
         }
-        Ok((self.flows.values().map(|(count, _)| count).sum(), destinations.len() as u64))
+        let outputs: u64 = self.flows.values().map(|sent| sent.count).sum();
+        let unsent = match self.shared.manner {
+            Manner::Shared => self.flows.values().map(|sent| sent.count.saturating_sub(sent.last)).sum(),
+            Manner::Alone | Manner::Beside => 0,
+        };
+        Ok(Compared { outputs: outputs.saturating_sub(unsent), chains: destinations.len() as u64, unsent })
     }
 
     fn same(&self, to: &TopicPartition, state: &TaskStore) -> Result<bool, Halt> {
         let kept = self.shared.flows.get(&(self.task.clone(), to.clone()));
+        if self.shared.manner == Manner::Shared {
+            let sent = self.flows.get(to).and_then(|sent| sent.at_last);
+            return Ok(kept.is_none_or(|kept| sent == Some((kept.mark, kept.keys))));
+        }
         let Some(kept) = kept else {
             // All of it may have been trimmed, and nothing else.
             let trimmed = self.shared.first.get(to).is_some_and(|first| *first > Offset(0));
             return Ok(trimmed);
         };
-        let keys = self.flows.get(to).map_or_else(Keys::default, |(_, keys)| *keys);
+        let keys = self.flows.get(to).map_or_else(Keys::default, |sent| sent.keys);
         Ok(cut::sent(state, to)? == kept.mark && keys == kept.keys)
     }
+}
+
+/// An output's number and running hash.
+fn mark(output: &Output) -> Option<Mark> {
+    let source = peek::source(&output.record.value).ok().flatten()?;
+    Some(Mark { seq: source.seq, chain: source.chain })
 }

@@ -185,8 +185,13 @@ impl Difference {
 
     /// The same, at this record.
     pub(crate) fn at(self, at: &TopicPartition, offset: Offset) -> Self {
-        let topic = Some(at.topic.as_str().to_owned());
-        Self { topic, partition: Some(at.partition.0), offset: Some(offset.0), ..self }
+        self.in_partition(at, Some(offset))
+    }
+
+    /// The same, at this record, or at one that is not in its partition yet.
+    pub(crate) fn in_partition(self, at: &TopicPartition, offset: Option<Offset>) -> Self {
+        let (topic, offset) = (Some(at.topic.as_str().to_owned()), offset.map(|offset| offset.0));
+        Self { topic, partition: Some(at.partition.0), offset, ..self }
     }
 }
 

@@ -4,7 +4,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use streambook_log::embedded::{Commit, EmbeddedLog, EmbeddedOptions, Pair, StateKeyspace, StateWrite};
+use streambook_log::embedded::{
+    Clock, Commit, EmbeddedLog, EmbeddedOptions, Pair, StateKeyspace, StateWrite,
+};
 use streambook_model::position::Partition;
 use streambook_runtime::store::TaskStore;
 
@@ -24,11 +26,25 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// A new one in the system's directory for temporary files.
     pub(crate) fn new() -> Result<Self, VerifyFailure> {
+        Self::open(|options| options)
+    }
+
+    /// A new one, of which the records are stamped by this clock.
+    pub(crate) fn stamped_by(clock: Clock) -> Result<Self, VerifyFailure> {
+        Self::open(|options| EmbeddedOptions { clock, ..options })
+    }
+
+    fn open(set: impl FnOnce(EmbeddedOptions) -> EmbeddedOptions) -> Result<Self, VerifyFailure> {
         let directory = tempfile::Builder::new().prefix("streambook-verify-").tempdir();
         let directory = directory.map_err(VerifyFailure::Scratch)?;
         let options = EmbeddedOptions { sync_interval: NEVER, ..EmbeddedOptions::new(directory.path()) };
-        let log = EmbeddedLog::open(options).map_err(VerifyFailure::ScratchStore)?;
+        let log = EmbeddedLog::open(set(options)).map_err(VerifyFailure::ScratchStore)?;
         Ok(Self { log, _directory: directory })
+    }
+
+    /// The store, which can hold records as well.
+    pub(crate) const fn log(&self) -> &Arc<EmbeddedLog> {
+        &self.log
     }
 
     /// An empty state for a replayed task.

@@ -9,6 +9,8 @@ use alloy_primitives::Address;
 use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
+use super::stall::StallLimits;
+
 /// The URL of a node. Prints without credentials, path and query.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
@@ -97,6 +99,24 @@ pub struct ChainConfig {
     pub id: u64,
     /// Nodes in order of preference.
     pub rpc: Vec<NodeUrl>,
+    /// WebSocket URLs whose new heads are a reason to look at once; optional.
+    #[serde(default)]
+    pub ws: Vec<NodeUrl>,
+    /// How many nodes must say the same of a head or of finality. 1: one is enough while no other contradicts it.
+    #[serde(default = "defaults::agreement")]
+    pub agreement: usize,
+    /// A question goes to the next node as well when the first has not answered for so long, in milliseconds.
+    #[serde(default = "defaults::hedge_after_ms")]
+    pub hedge_after_ms: u64,
+    /// A node that has not answered for so long, in milliseconds, is not waited for when the nodes vote.
+    #[serde(default = "defaults::absent_after_ms")]
+    pub absent_after_ms: u64,
+    /// An alarm is raised when the head stands still for so long, in seconds.
+    #[serde(default = "defaults::head_stall_seconds")]
+    pub head_stall_seconds: u64,
+    /// An alarm is raised when `safe` or `finalized` stands still for so long, in seconds.
+    #[serde(default = "defaults::finality_stall_seconds")]
+    pub finality_stall_seconds: u64,
     /// Confirmed after this many blocks; this or `finality`.
     #[serde(default)]
     pub confirmations: Option<u64>,
@@ -135,6 +155,21 @@ pub struct ChainConfig {
 }
 
 mod defaults {
+    pub(super) fn agreement() -> usize {
+        1
+    }
+    pub(super) fn hedge_after_ms() -> u64 {
+        500
+    }
+    pub(super) fn absent_after_ms() -> u64 {
+        30_000
+    }
+    pub(super) fn head_stall_seconds() -> u64 {
+        600
+    }
+    pub(super) fn finality_stall_seconds() -> u64 {
+        3_600
+    }
     pub(super) fn poll_interval_ms() -> u64 {
         1_000
     }
@@ -179,6 +214,16 @@ pub struct ChainSettings {
     pub chain_id: u64,
     /// Nodes in order of preference, at least one.
     pub nodes: Vec<NodeUrl>,
+    /// Where new heads are subscribed to.
+    pub subscriptions: Vec<NodeUrl>,
+    /// How many nodes must say the same.
+    pub agreement: usize,
+    /// When the next node is asked as well.
+    pub hedge_after: Duration,
+    /// When a node that does not answer has no vote any more.
+    pub absent_after: Duration,
+    /// How long the head and finality may stand still.
+    pub stall_limits: StallLimits,
     /// When a block counts as confirmed.
     pub finality: Finality,
     /// The first block that is read.
@@ -225,6 +270,14 @@ impl ChainConfig {
         ChainSettings {
             chain_id: self.id,
             nodes: self.rpc.clone(),
+            subscriptions: self.ws.clone(),
+            agreement: self.agreement,
+            hedge_after: Duration::from_millis(self.hedge_after_ms),
+            absent_after: Duration::from_millis(self.absent_after_ms),
+            stall_limits: StallLimits {
+                head: Duration::from_secs(self.head_stall_seconds),
+                finality: Duration::from_secs(self.finality_stall_seconds),
+            },
             finality,
             start_block: self.start_block,
             tokens: self.tokens.clone(),
@@ -266,6 +319,18 @@ impl ChainConfig {
                 let problem = format!("has the scheme {}", node.0.scheme());
                 errors.push(self.error(&format!("rpc[{index}]"), problem, remedy));
             }
+        }
+        for (index, node) in self.ws.iter().enumerate() {
+            if !matches!(node.0.scheme(), "ws" | "wss") {
+                let problem = format!("has the scheme {}", node.0.scheme());
+                let remedy = "list URLs that begin with ws:// or wss://, or leave it out";
+                errors.push(self.error(&format!("ws[{index}]"), problem, remedy));
+            }
+        }
+        if self.agreement == 0 || self.agreement > self.rpc.len().max(1) {
+            let problem = format!("is {} with {} nodes", self.agreement, self.rpc.len());
+            let remedy = "use 1 up to the number of URLs in `rpc`";
+            errors.push(self.error("agreement", problem, remedy));
         }
     }
 
@@ -320,6 +385,10 @@ impl ChainConfig {
             (1, 64),
             "use 1 to 64",
         );
+        within("hedge_after_ms", self.hedge_after_ms, (1, 60_000), "use 1 to 60000");
+        within("absent_after_ms", self.absent_after_ms, (1, 3_600_000), "use 1 to 3600000");
+        within("head_stall_seconds", self.head_stall_seconds, (1, 86_400), "use 1 to 86400");
+        within("finality_stall_seconds", self.finality_stall_seconds, (1, 604_800), "use 1 to 604800");
         within("retry_min_ms", self.retry_min_ms, (1, 60_000), "use 1 to 60000");
         within("retry_max_ms", self.retry_max_ms, (self.retry_min_ms, 60_000), "use retry_min_ms to 60000");
         within("remembered_blocks", self.remembered_blocks, (64, 1_000_000), "use 64 to 1000000");

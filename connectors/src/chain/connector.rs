@@ -1,8 +1,9 @@
 //! Drives the observation of one chain: looks at the head, asks the nodes for what the follower wants to know, and
 //! hands on what it observes. Guarantee: nothing is skipped and nothing unverified is handed on; every failure of
 //! the nodes is tried again for ever, with growing pauses, and shows in the status; the connector ends only when
-//! it is asked to, when nobody takes its observations, or when the chain forks below finality. It keeps no cursor:
-//! what it handed on and the log appended is where it resumes.
+//! it is asked to, when nobody takes its observations, or when the chain forks below finality. A head is handed on, and
+//! finality moves, only when the nodes together say so ([`agreement`](super::agreement)). It keeps no cursor: what it
+//! handed on and the log appended is where it resumes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,16 +15,27 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::agreement::{Opinion, Verdict, agreed_finality, agreed_transfers, judge};
 use super::config::{ChainSettings, Finality};
 use super::follower::{FollowError, Follower, Next, Resume, ResumeError, Step, Wait};
+use super::heads::{HeadSignal, subscribe};
 use super::pool::{NoAnswer, Pool, Sender, error_chain};
+use super::progress::Progress;
 use super::rpc::{Tag, TagAnswer, Wanted};
+use super::stall::{Moving, Watchdog};
+use super::state_sync;
 use super::status::{ChainState, ChainStatus, height};
 use super::transfers::keep_tokens;
-use super::types::{ForkBelowFinality, Observation, VerifiedBlock};
+use super::types::{BlockRef, ForkBelowFinality, Observation, VerifiedBlock};
 
 /// While catching up, consumers learn of a new head at least this often.
 const HEAD_INTERVAL: Duration = Duration::from_millis(500);
+
+/// While nothing else happens, finality is looked at this often.
+const TAG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// While catching up, the log says this often how far it is.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why the connector ended without having been asked to.
 #[derive(Debug, thiserror::Error)]
@@ -82,16 +94,7 @@ pub async fn run(
         (Err(error), _) => Some(RunError::Client(error)),
         (_, Err(error)) => Some(RunError::Resume(error)),
         (Ok(pool), Ok(follower)) => {
-            let pool = Arc::new(pool);
-            let mut driver = Driver {
-                settings,
-                pool,
-                follower,
-                out,
-                status,
-                last_head: Instant::now(),
-                forked: BTreeSet::new(),
-            };
+            let mut driver = Driver::new(settings, pool, follower, out, status);
             stop.run_until_cancelled(driver.follow()).await
         }
     };
@@ -106,17 +109,66 @@ struct Driver {
     follower: Follower,
     out: mpsc::Sender<Observation>,
     status: watch::Sender<ChainStatus>,
+    signal: Arc<HeadSignal>,
+    _subscriptions: Vec<AbortOnDropHandle<()>>,
+    watchdog: Watchdog,
+    progress: Progress,
+    reported: Option<Instant>,
     last_head: Instant,
+    /// The head that finality was last looked at with, and when.
+    looked_at_tags: Option<(Option<BlockRef>, Instant)>,
+    /// The last head that was handed on.
+    announced: Option<BlockRef>,
+    /// Why the last head was not handed on.
+    withheld: Option<String>,
+    /// Which of the nodes is asked for the head, from the best on.
+    turn: usize,
+    /// The node that claims the branch which is being followed.
+    claimant: Option<Sender>,
     /// The nodes whose latest blocks led below finality. The chain stops when no other node is left: one node alone
     /// may be on a fork, or lie.
     forked: BTreeSet<Sender>,
 }
 
 impl Driver {
+    fn new(
+        settings: ChainSettings,
+        pool: Pool,
+        follower: Follower,
+        out: mpsc::Sender<Observation>,
+        status: watch::Sender<ChainStatus>,
+    ) -> Self {
+        let signal = Arc::new(HeadSignal::default());
+        let subscriptions = settings.subscriptions.iter().map(|url| {
+            let task = subscribe(url.clone(), settings.request_timeout, Arc::clone(&signal));
+            AbortOnDropHandle::new(tokio::spawn(task))
+        });
+        Self {
+            _subscriptions: subscriptions.collect(),
+            announced: follower.head(),
+            settings,
+            pool: Arc::new(pool),
+            follower,
+            out,
+            status,
+            signal,
+            watchdog: Watchdog::default(),
+            progress: Progress::default(),
+            reported: None,
+            last_head: Instant::now(),
+            looked_at_tags: None,
+            withheld: None,
+            turn: 0,
+            claimant: None,
+            forked: BTreeSet::new(),
+        }
+    }
+
     async fn follow(&mut self) -> RunError {
         loop {
             let pause = match self.step().await {
                 Ok(Pace::Again) => continue,
+                Ok(Pace::Rest) if self.withheld.is_some() => self.settings.poll_interval / 4,
                 Ok(Pace::Rest) => self.settings.poll_interval,
                 Err(Interrupted::Ended(error)) => return self.end(error).await,
                 Err(Interrupted::NoAnswer(error)) => match self.give_up(error.to_string()).await {
@@ -128,48 +180,63 @@ impl Driver {
                     Err(error) => return error,
                 },
             };
-            tokio::time::sleep(pause).await;
+            self.signal.wait(pause).await;
         }
     }
 
     /// One look at the head, and everything that follows from it.
     async fn step(&mut self) -> Result<Pace, Interrupted> {
-        let (mut claimant, head) = self.pool.head().await?;
+        let (claimant, head) = self.pool.head(self.turn).await?;
+        self.withheld = None;
+        self.claimant = Some(claimant);
+        if self.status.borrow().head.is_none_or(|known| known < head.number) {
+            self.signal.found();
+        }
         self.status.send_modify(|status| status.head = Some(head.number));
         let step = self.follower.on_head(head);
         let mut next = self.take(step).await?;
         let pace = loop {
             next = match next {
                 Next::Fetch { from, to } => {
-                    self.show(ChainState::Backfilling { next: from, to: head.number });
-                    self.fetch(from, to, &mut claimant).await?
+                    self.show_progress(from, head.number);
+                    self.fetch(from, to, head.number).await?
                 }
                 Next::WalkBack(hash) => {
                     // Whoever sends it: it belongs to the branch that the claimant named.
-                    let (_, block) = self.pool.block(Wanted::Hash(hash)).await?;
-                    self.accept(claimant, block).await?
+                    let (sender, block) = self.pool.block(Wanted::Hash(hash)).await?;
+                    self.accept(sender, block).await?
                 }
-                Next::Done => break Pace::Again,
+                Next::Done => break if self.withheld.is_some() { Pace::Rest } else { Pace::Again },
                 Next::Wait(wait) => {
+                    self.progress.arrived();
+                    self.status.send_modify(|status| status.speed = None);
                     self.show(state_of(wait, head.number));
                     break Pace::Rest;
                 }
             };
         };
+        // Where a head is not believed, the branch of the next node is looked at: it may be the one, or be found wrong.
+        self.turn = if self.withheld.is_some() { self.turn.wrapping_add(1) } else { 0 };
+        if let Some(reason) = self.withheld.clone() {
+            self.show(ChainState::Waiting { reason });
+        }
         self.look_at_tags().await?;
+        self.look_for_stalls();
         Ok(pace)
     }
 
     /// Asks for many blocks at once and takes them in order. Who says which block is canonical at a height claims the
     /// branch.
-    async fn fetch(&mut self, from: u64, to: u64, claimant: &mut Sender) -> Result<Next, Interrupted> {
+    async fn fetch(&mut self, from: u64, to: u64, head: u64) -> Result<Next, Interrupted> {
         let mut blocks = Box::pin(self.blocks(from, to));
         let mut next = Next::Fetch { from, to };
-        while let (Next::Fetch { .. }, Some(answer)) = (next, blocks.next().await) {
+        while let (Next::Fetch { from, .. }, Some(answer)) = (next, blocks.next().await) {
             let (sender, block) = answer?;
-            *claimant = sender;
+            self.claimant = Some(sender);
             next = self.accept(sender, block).await?;
+            self.progress.reached(from, Instant::now());
             if self.last_head.elapsed() >= HEAD_INTERVAL {
+                self.show_progress(from, head);
                 let head = self.follower.flush_head();
                 self.hand_on(head).await?;
             }
@@ -194,9 +261,13 @@ impl Driver {
             })
     }
 
-    async fn accept(&mut self, claimant: Sender, mut block: VerifiedBlock) -> Result<Next, Interrupted> {
+    async fn accept(&mut self, sender: Sender, mut block: VerifiedBlock) -> Result<Next, Interrupted> {
         let tokens: Vec<Address> = self.settings.tokens.iter().map(|token| token.address).collect();
         keep_tokens(&mut block, &tokens);
+        if self.needs_a_second_node(&block) {
+            block = self.with_second_node(sender, block, &tokens).await?;
+        }
+        let claimant = self.claimant.unwrap_or(sender);
         match self.follower.on_block(block) {
             Ok(step) => {
                 if !step.observations.is_empty() {
@@ -206,6 +277,38 @@ impl Driver {
             }
             Err(error) => Err(self.does_not_fit(claimant, error)),
         }
+    }
+
+    /// The receipts root covers no state-sync receipt: neither one that was sent nor one that was left out.
+    fn needs_a_second_node(&self, block: &VerifiedBlock) -> bool {
+        let may_be_left_out = state_sync::may_be_in(self.settings.chain_id, block.number);
+        self.settings.nodes.len() > 1 && (may_be_left_out || !block.unproven.is_empty())
+    }
+
+    /// Counts the transfers outside the receipts root that another node sends alike; what one of the two alone says stays
+    /// unproven. Money waits for the second node; a block that seems to hold none does not.
+    async fn with_second_node(
+        &self,
+        first: Sender,
+        mut block: VerifiedBlock,
+        tokens: &[Address],
+    ) -> Result<VerifiedBlock, NoAnswer> {
+        let second = self.pool.block_of_other(Wanted::Hash(block.hash), Some(first)).await;
+        let mut second = match second {
+            Ok((_, second)) => second,
+            Err(_) if block.unproven.is_empty() => return Ok(block),
+            Err(error) => return Err(error),
+        };
+        keep_tokens(&mut second, tokens);
+        let (agreed, unproven) = agreed_transfers(block.unproven, &second.unproven);
+        let last = block.transfers.last().map(|transfer| transfer.log_index);
+        let (after, before) = agreed
+            .into_iter()
+            .partition::<Vec<_>, _>(|transfer| last.is_none_or(|last| transfer.log_index > last));
+        block.transfers.extend(after);
+        // Two events of a block under one number could not be told apart later.
+        block.unproven = unproven.into_iter().chain(before).collect();
+        Ok(block)
     }
 
     /// Turns to the other nodes, or stops the chain when all of them are below finality.
@@ -230,8 +333,16 @@ impl Driver {
         observations: impl IntoIterator<Item = Observation>,
     ) -> Result<(), Interrupted> {
         for observation in observations {
-            if let Observation::Head(_) = observation {
+            if let Observation::Head(head) = observation {
                 self.last_head = Instant::now();
+                if let Some(reason) = self.doubt(head).await {
+                    self.follower.disown_head(self.announced);
+                    self.withheld = Some(reason);
+                    continue;
+                }
+                self.withheld = None;
+                self.announced = Some(head);
+                self.watchdog.note(Moving::Head, head, Instant::now());
             }
             let sent = self.out.send(observation).await;
             sent.map_err(|_| Interrupted::Ended(RunError::OutputClosed))?;
@@ -241,28 +352,106 @@ impl Driver {
         Ok(())
     }
 
+    /// Why a head is not handed on: not enough nodes say the same.
+    async fn doubt(&self, head: BlockRef) -> Option<String> {
+        if self.settings.nodes.len() == 1 {
+            return None;
+        }
+        let opinions = self.pool.opinions(self.claimant, head).await;
+        let verdict = judge(self.settings.agreement, opinions.iter().map(|(_, opinion)| *opinion));
+        let outvoted = |said| opinions.iter().filter(move |(_, opinion)| *opinion == said);
+        let block = format!("block {} ({})", head.number, head.hash);
+        match verdict {
+            Verdict::Believed => {
+                outvoted(Opinion::Contradicts).for_each(|(node, _)| self.pool.outvoted(*node, head));
+                None
+            }
+            Verdict::Outvoted => {
+                let claimants = outvoted(Opinion::Agrees).map(|(node, _)| *node).chain(self.claimant);
+                claimants.for_each(|node| self.pool.outvoted(node, head));
+                Some(format!("more nodes contradict {block} than agree with it"))
+            }
+            Verdict::Ahead => {
+                self.claimant.into_iter().for_each(|node| self.pool.ahead_alone(node));
+                Some(format!("the other nodes have not reached {block}"))
+            }
+            Verdict::Contested => Some(format!("the nodes contradict each other about {block}")),
+            Verdict::TooFew => {
+                let agreement = self.settings.agreement;
+                Some(format!("fewer than {agreement} nodes have said that {block} is canonical"))
+            }
+        }
+    }
+
     async fn look_at_tags(&mut self) -> Result<(), Interrupted> {
+        let (head, now) = (self.follower.head(), Instant::now());
+        let recent = self
+            .looked_at_tags
+            .is_some_and(|(known, at)| known == head && now.saturating_duration_since(at) < TAG_INTERVAL);
+        if recent {
+            return Ok(());
+        }
         if let (_, TagAnswer::Block(safe)) = self.pool.tag(Tag::Safe).await? {
+            self.watchdog.note(Moving::Safe, safe, now);
             let observation = self.follower.on_safe(safe);
             self.hand_on(observation).await?;
         }
-        let mut problem = None;
-        match self.pool.tag(Tag::Finalized).await? {
-            (sender, TagAnswer::Block(block)) => match self.follower.on_finalized(block) {
-                Ok(observation) => self.hand_on(observation).await?,
-                Err(fork) => return Err(self.does_not_fit(sender, FollowError::Fork(fork))),
-            },
-            (_, TagAnswer::Unsupported { reason }) => {
-                problem = Some(reason).filter(|_| self.settings.finality == Finality::Finalized);
+        self.look_at_finality().await?;
+        self.looked_at_tags = Some((head, now));
+        Ok(())
+    }
+
+    /// All nodes are asked, since the word of one alone would confirm payments.
+    async fn look_at_finality(&mut self) -> Result<(), Interrupted> {
+        let (mut blocks, mut problem) = (Vec::new(), None);
+        let (answers, silent) = self.pool.tags(Tag::Finalized).await;
+        for (sender, answer) in answers {
+            match answer {
+                TagAnswer::Block(block) => blocks.push((sender, block)),
+                TagAnswer::Unsupported { reason } => problem = Some(reason),
             }
         }
+        let agreed = agreed_finality(self.settings.agreement, &blocks, silent);
+        if let Some((sender, block)) = agreed {
+            self.watchdog.note(Moving::Finalized, block, Instant::now());
+            match self.follower.on_finalized(block) {
+                Ok(observation) => self.hand_on(observation).await?,
+                Err(fork) => return Err(self.does_not_fit(sender, FollowError::Fork(fork))),
+            }
+        }
+        let problem = problem.filter(|_| agreed.is_none() && self.settings.finality == Finality::Finalized);
         self.status.send_modify(|status| status.finality_problem = problem);
         Ok(())
+    }
+
+    fn look_for_stalls(&self) {
+        let stalls = self.watchdog.stalls(self.settings.stall_limits, Instant::now());
+        let subscriptions = self.signal.open();
+        self.status.send_if_modified(|status| {
+            let changed = status.stalls != stalls || status.subscriptions != subscriptions;
+            (status.stalls, status.subscriptions) = (stalls, subscriptions);
+            changed
+        });
+    }
+
+    /// Says how far catching up has come.
+    fn show_progress(&mut self, next: u64, to: u64) {
+        let (speed, now) = (self.progress.speed(to), Instant::now());
+        self.status.send_modify(|status| status.speed = speed);
+        self.show(ChainState::Backfilling { next, to });
+        let due = self.reported.is_none_or(|at| now.saturating_duration_since(at) >= REPORT_INTERVAL);
+        if let (true, Some(speed)) = (due, speed) {
+            self.reported = Some(now);
+            let (chain, blocks_per_second, seconds_left) =
+                (self.settings.chain_id, speed.blocks_per_second, speed.seconds_left);
+            tracing::info!(chain, next, to, blocks_per_second, seconds_left, "catching up");
+        }
     }
 
     /// Leaves the step as it is; what was observed in it counts.
     async fn give_up(&mut self, reason: String) -> Result<(), RunError> {
         self.show(ChainState::Waiting { reason });
+        self.look_for_stalls();
         let head = self.follower.abandon();
         match self.hand_on(head).await {
             Err(Interrupted::Ended(error)) => Err(error),

@@ -1,10 +1,16 @@
 //! What is known of one node's conduct, and when it may be asked again. Guarantee: a pure value over the time it is
 //! given; a failing node is asked again later and later (doubling, capped, with jitter), a node that serves another
-//! chain never; many requests that fail together count as one failure.
+//! chain never; many requests that fail together count as one failure. Every failure also costs points, a lie the most,
+//! which come back with what the node does right: a node whose [`score`](Health::score) is clearly below another's is
+//! asked after it, whatever the order of preference.
 
 use std::time::{Duration, Instant};
 
+use alloy_primitives::BlockHash;
+use serde::Serialize;
+
 use super::rpc::Fault;
+use super::types::BlockId;
 
 /// Pauses between two attempts: `first`, doubled with each failure, never above `longest`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +53,51 @@ pub struct Failure {
     pub error: String,
 }
 
+/// How often a node was found wanting, by what it did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Marks {
+    /// Answers that contradict themselves or are of another block.
+    pub lies: u64,
+    /// Times it did not have what another had announced.
+    pub lags: u64,
+    /// Times it was outvoted about a block, or left a branch that is final.
+    pub contradictions: u64,
+    /// Requests that failed.
+    pub errors: u64,
+    /// Refusals for the rate.
+    pub throttled: u64,
+    /// Times another node was asked as well because it took long.
+    pub slow: u64,
+}
+
+/// The circuit breaker of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Breaker {
+    /// It is asked.
+    Closed,
+    /// It rests after failures and is not asked.
+    Open,
+    /// It has rested and has to show that it works again.
+    HalfOpen,
+}
+
+/// Points a node can lose; the score is a tenth of those it has not lost.
+const POINTS: u32 = 1_000;
+/// Nodes within so much of each other's score are asked in the order of preference.
+const SCORE_STEP: u32 = 25;
+
+fn cost(fault: Fault) -> u32 {
+    match fault {
+        Fault::Lying | Fault::Forked => 400,
+        Fault::Rejecting => 150,
+        Fault::Unavailable => 80,
+        Fault::Lagging => 60,
+        Fault::Throttled => 20,
+        Fault::WrongChain => POINTS,
+    }
+}
+
 /// A node's record.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
@@ -64,6 +115,18 @@ pub struct Health {
     /// True once the node said that it serves the right chain; asked anew after each failure, since what stands
     /// behind a URL may have changed.
     pub identified: bool,
+    /// What it did wrong since the start.
+    pub marks: Marks,
+    lost: u32,
+    latency: Option<Duration>,
+    /// The hash of the head that the node last reported, and since when it reports it.
+    moved: Option<(BlockHash, Instant)>,
+    /// When it last answered.
+    answered_at: Option<Instant>,
+    /// Set while it rests for something that takes its word away: a lie, or a branch below finality.
+    discredited: bool,
+    /// How often in a row it was not waited for any longer.
+    slow_in_a_row: u32,
     retry_at: Option<Instant>,
 }
 
@@ -76,6 +139,94 @@ impl Health {
     /// When the node may be asked again; `None` when it may be asked now, or never.
     pub fn retry_at(&self) -> Option<Instant> {
         self.retry_at.filter(|_| self.refused.is_none())
+    }
+
+    /// 100 for a node that did nothing wrong of late, 0 for the worst.
+    pub fn score(&self) -> u32 {
+        POINTS.saturating_sub(self.lost) / 10
+    }
+
+    /// Nodes of a lower rank are asked first.
+    pub fn rank(&self) -> u32 {
+        self.lost / 10 / SCORE_STEP
+    }
+
+    /// How long it takes to answer, as a moving average.
+    pub fn latency(&self) -> Option<Duration> {
+        self.latency
+    }
+
+    /// The state of its circuit breaker.
+    pub fn breaker(&self, now: Instant) -> Breaker {
+        if !self.is_usable(now) {
+            return Breaker::Open;
+        }
+        if self.failures > 0 || self.block_failures > 0 { Breaker::HalfOpen } else { Breaker::Closed }
+    }
+
+    /// It answered after so long.
+    pub fn answered(&mut self, now: Instant, took: Duration) {
+        self.slow_in_a_row = 0;
+        self.answered_at = Some(now);
+        self.latency = Some(self.latency.map_or(took, |average| (average * 7 + took) / 8));
+    }
+
+    /// It did not answer for so long that another node was asked as well.
+    /// Says how often in a row that was so.
+    pub fn was_slow(&mut self, waited: Duration) -> u32 {
+        self.slow_in_a_row = self.slow_in_a_row.saturating_add(1);
+        self.marks.slow = self.marks.slow.saturating_add(1);
+        self.lose(5);
+        let at_least = waited.max(self.latency.unwrap_or_default());
+        self.latency = Some(self.latency.map_or(at_least, |average| (average * 7 + at_least) / 8));
+        self.slow_in_a_row
+    }
+
+    /// More nodes say otherwise than agree with it.
+    pub fn was_outvoted(&mut self) {
+        self.marks.contradictions = self.marks.contradictions.saturating_add(1);
+        self.lose(300);
+    }
+
+    /// True when its silence counts: it is no liar, and it answered not longer ago than `absent_after`, or the watch over it
+    /// began not longer ago.
+    pub fn has_a_say(&self, now: Instant, since: Instant, absent_after: Duration) -> bool {
+        let heard = self.answered_at.unwrap_or(since);
+        self.refused.is_none() && !self.discredited && now.saturating_duration_since(heard) < absent_after
+    }
+
+    /// It reports this head.
+    pub fn reports(&mut self, head: BlockId, now: Instant) {
+        self.head = Some(head.number);
+        if self.moved.is_none_or(|(hash, _)| hash != head.hash) {
+            self.moved = Some((head.hash, now));
+        }
+    }
+
+    /// True when its head has not moved for so long.
+    pub fn stands_still(&self, now: Instant, limit: Duration) -> bool {
+        self.moved.is_some_and(|(_, since)| now.saturating_duration_since(since) >= limit)
+    }
+
+    /// It was ahead of all others alone, which an honest node is for moments and a node that invents blocks always.
+    pub fn was_ahead_alone(&mut self) {
+        self.lose(30);
+    }
+
+    fn lose(&mut self, points: u32) {
+        self.lost = self.lost.saturating_add(points).min(POINTS);
+    }
+
+    fn mark(&mut self, fault: Fault) {
+        let marks = &mut self.marks;
+        let mark = match fault {
+            Fault::Lying | Fault::WrongChain => &mut marks.lies,
+            Fault::Lagging => &mut marks.lags,
+            Fault::Forked => &mut marks.contradictions,
+            Fault::Throttled => &mut marks.throttled,
+            Fault::Unavailable | Fault::Rejecting => &mut marks.errors,
+        };
+        *mark = mark.saturating_add(1);
     }
 
     fn is_pausing(&self, now: Instant) -> bool {
@@ -92,7 +243,9 @@ impl Health {
         if self.is_pausing(now) {
             return;
         }
+        self.lost = self.lost.saturating_sub(self.lost / 64 + 1);
         self.failures = 0;
+        self.discredited = false;
         self.retry_at = None;
         if self.block_failures == 0 {
             self.last_error = None;
@@ -110,6 +263,7 @@ impl Health {
     /// A request failed.
     pub fn failed(&mut self, now: Instant, failure: Failure, schedule: &Schedule, jitter: u64) {
         self.identified = false;
+        self.mark(failure.fault);
         if failure.fault == Fault::WrongChain {
             self.refused = Some(failure.error.clone());
         }
@@ -117,6 +271,8 @@ impl Health {
             return;
         }
         self.last_error = Some(failure.error);
+        self.lose(cost(failure.fault));
+        self.discredited = matches!(failure.fault, Fault::Lying | Fault::Forked);
         let count = match failure.asked {
             Asked::Block => &mut self.block_failures,
             Asked::Other => &mut self.failures,
@@ -133,7 +289,7 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, Failure, Health, Schedule};
+    use super::{Asked, Breaker, Failure, Health, Schedule};
     use crate::chain::rpc::Fault;
     use std::time::{Duration, Instant};
 
@@ -179,6 +335,21 @@ mod tests {
         assert_eq!(health.last_error.as_deref(), Some("error"));
         health.verified(now);
         assert_eq!((health.block_failures, health.last_error), (0, None));
+    }
+
+    #[test]
+    fn a_lie_costs_the_place_in_the_row_and_honest_answers_give_it_back() {
+        let (mut now, mut health) = (Instant::now(), Health::default());
+        health.failed(now, failure(Asked::Other, Fault::Unavailable), &SCHEDULE, 0);
+        assert_eq!((health.score(), health.rank()), (92, 0), "one failure is nothing");
+        now += Duration::from_secs(100);
+        health.failed(now, failure(Asked::Block, Fault::Lying), &SCHEDULE, 0);
+        assert_eq!((health.score(), health.rank(), health.marks.lies), (52, 1, 1));
+        assert_eq!(health.breaker(now), Breaker::Open);
+        now += Duration::from_secs(100);
+        assert_eq!(health.breaker(now), Breaker::HalfOpen);
+        (0..100).for_each(|_| health.verified(now));
+        assert_eq!((health.rank(), health.breaker(now), health.marks.lies), (0, Breaker::Closed, 1));
     }
 
     #[test]

@@ -1,21 +1,53 @@
 //! One JSON-RPC request over HTTP. Guarantee: it ends within the time limit, reads no more than the size limit, and no
-//! error shows the node's URL (which often holds an API key). The transport of alloy is not used here because it
-//! reads answers of any size and copies them into its errors.
+//! error shows the node's URL (which often holds an API key); a node that says it is asked too often is asked more slowly
+//! ([`Pace`]). The transport of alloy is not used here because it reads answers of any size and copies them into its
+//! errors.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use reqwest::Response;
+use reqwest::header::RETRY_AFTER;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::Url;
+
+use super::pace::Pace;
 
 /// JSON-RPC's code for a method that the node does not have.
 pub const METHOD_NOT_FOUND: i64 = -32601;
 
 /// JSON-RPC's code for too many requests (EIP-1474); some nodes use HTTP's 429 in its place.
 const LIMIT_EXCEEDED: i64 = -32005;
+
+/// What providers write who refuse for the rate: EIP-1474 has one code for it, and most use another.
+const THROTTLING: [&str; 7] = [
+    "rate limit",
+    "ratelimit",
+    "too many requests",
+    "request limit",
+    "compute units",
+    "throughput",
+    "exceeded its",
+];
+
+/// What providers write about an answer that they will not send because of its size, each in its own way.
+const TOO_LARGE: [&str; 9] = [
+    "too large",
+    "too big",
+    "size exceeded",
+    "size limit",
+    "response size",
+    "exceeds max",
+    "more than 10000 results",
+    "max results",
+    "content length",
+];
+
+/// A node that asks for a longer rest than this does not get it: it is asked once more after it.
+const LONGEST_REST: Duration = Duration::from_secs(60);
 
 /// How much of a node's own words an error repeats, in characters.
 const EXCERPT: usize = 200;
@@ -73,6 +105,26 @@ impl HttpError {
         }
     }
 
+    /// True when the node says that it is asked too often.
+    pub fn is_throttled(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => *status == 429,
+            Self::Rpc { code, message } => {
+                matches!(*code, 429 | LIMIT_EXCEEDED) && !self.is_too_large() || says(message, &THROTTLING)
+            }
+            _ => false,
+        }
+    }
+
+    /// True when the same may be had in smaller pieces: the answer is larger than the node, or this side, allows.
+    pub fn is_too_large(&self) -> bool {
+        match self {
+            Self::TooLarge { .. } | Self::Status { status: 413, .. } => true,
+            Self::Rpc { message, .. } => says(message, &TOO_LARGE),
+            _ => false,
+        }
+    }
+
     /// True when the node answers that it will not or cannot, other than for being asked too often.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Rpc { code, .. } if *code != LIMIT_EXCEEDED && *code < 0)
@@ -82,6 +134,11 @@ impl HttpError {
     pub fn is_method_not_found(&self) -> bool {
         matches!(self, Self::Rpc { code: METHOD_NOT_FOUND, .. })
     }
+}
+
+fn says(message: &str, words: &[&str]) -> bool {
+    let message = message.to_lowercase();
+    words.iter().any(|word| message.contains(word))
 }
 
 #[derive(Deserialize)]
@@ -108,12 +165,20 @@ pub struct Endpoint {
     timeout: Duration,
     limit: usize,
     next_id: AtomicU64,
+    pace: Mutex<Pace>,
+}
+
+/// An answer as it came.
+struct Exchanged {
+    status: u16,
+    retry_after: Option<Duration>,
+    body: Vec<u8>,
 }
 
 impl Endpoint {
     /// An endpoint that shares the client's connections. `timeout` covers a whole request, `limit` is in bytes.
     pub fn new(client: reqwest::Client, url: Url, timeout: Duration, limit: usize) -> Self {
-        Self { client, url, timeout, limit, next_id: AtomicU64::new(1) }
+        Self { client, url, timeout, limit, next_id: AtomicU64::new(1), pace: Mutex::default() }
     }
 
     /// Calls a method; a `null` result is `None`.
@@ -127,17 +192,35 @@ impl Endpoint {
     ) -> Result<Option<T>, HttpError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let request = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        let start = self.pace.lock().reserve(Instant::now());
+        tokio::time::sleep_until(start.into()).await;
         let exchange = tokio::time::timeout(self.timeout, self.exchange(&request));
-        let (status, body) = exchange.await.map_err(|_| HttpError::Timeout { limit: self.timeout })??;
-        read_envelope(status, &body, id)
+        let answer = exchange.await.map_err(|_| HttpError::Timeout { limit: self.timeout })??;
+        let result = read_envelope(answer.status, &answer.body, id);
+        let throttled = matches!(&result, Err(error) if error.is_throttled());
+        let mut pace = self.pace.lock();
+        if throttled {
+            pace.throttled(Instant::now(), answer.retry_after);
+        } else {
+            pace.succeeded(Instant::now());
+        }
+        result
     }
 
-    async fn exchange(&self, request: &Value) -> Result<(u16, Vec<u8>), HttpError> {
+    /// Requests a second the node is held to since it refused for the rate; `None` while it never did.
+    pub fn requests_per_second(&self) -> Option<u32> {
+        self.pace.lock().per_second()
+    }
+
+    async fn exchange(&self, request: &Value) -> Result<Exchanged, HttpError> {
         let transport = |error: reqwest::Error| HttpError::Transport(error.without_url());
         let response = self.client.post(self.url.clone()).json(request).send().await.map_err(transport)?;
         let status = response.status().as_u16();
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = retry_after.and_then(|seconds| seconds.trim().parse().ok());
+        let retry_after = retry_after.map(|seconds| Duration::from_secs(seconds).min(LONGEST_REST));
         let body = self.read_body(response).await?;
-        Ok((status, body))
+        Ok(Exchanged { status, retry_after, body })
     }
 
     async fn read_body(&self, mut response: Response) -> Result<Vec<u8>, HttpError> {
@@ -191,6 +274,32 @@ mod tests {
         let body = br#"{"jsonrpc":"2.0","id":2,"result":7}"#;
         assert!(matches!(read_envelope::<u64>(200, body, 1), Err(HttpError::OtherRequest)));
         assert!(matches!(read_envelope::<u64>(200, body, 2), Ok(Some(7))));
+    }
+
+    #[test]
+    fn providers_many_words_for_too_often_and_too_large_are_understood() {
+        let error = |code: i64, message: &str| HttpError::Rpc { code, message: message.into() };
+        for (code, message) in [
+            (429, "Your app has exceeded its compute units per second capacity"),
+            (-32_005, "limit exceeded"),
+            (-32_029, "Too Many Requests"),
+            (-32_000, "daily request limit reached"),
+            (-32_007, "50/second request limit reached - reduce calls per second"),
+        ] {
+            assert!(error(code, message).is_throttled(), "{code} {message}");
+        }
+        for (code, message) in [
+            (-32_008, "Response is too big"),
+            (-32_602, "Log response size exceeded. this block range should work: [0x1, 0x2]"),
+            (-32_005, "query returned more than 10000 results"),
+            (-32_000, "response too large"),
+            (-32_603, "request exceeds max results 20000"),
+        ] {
+            let error = error(code, message);
+            assert!(error.is_too_large() && !error.is_throttled(), "{code} {message}");
+        }
+        assert!(!error(-32_000, "header not found").is_throttled());
+        assert!(!error(-32_000, "header not found").is_too_large());
     }
 
     #[test]

@@ -7,22 +7,29 @@
 //! |---|---|
 //! | `answer`, `refusal`, `receipt_root`, `transactions`, `state_sync`, `transfers`, `verify` | is an answer believed, and what does it say (pure) |
 //! | `follower`, `tree` | what to ask next and what to observe (pure) |
-//! | `http`, `rpc`, `health`, `pool` | the nodes |
+//! | `agreement`, `stall`, `progress` | what several nodes together say, what stands still, how fast it goes (pure) |
+//! | `http`, `pace`, `rpc`, `health`, `pool`, `heads` | the nodes |
 //! | `config`, `status`, `connector` | settings, what the operator sees, the loop |
-//! | `resume`, `feed` | from the log, and to it |
+//! | `resume`, `feed`, `ancestor` | from the log, to it, and which of its blocks the nodes still have |
 
+pub mod agreement;
+pub mod ancestor;
 pub mod answer;
 pub mod config;
 pub mod connector;
 pub mod feed;
 pub mod follower;
+pub mod heads;
 pub mod health;
 pub mod http;
+pub mod pace;
 pub mod pool;
+pub mod progress;
 mod receipt_root;
 pub mod refusal;
 pub mod resume;
 pub mod rpc;
+pub mod stall;
 mod state_sync;
 pub mod status;
 mod transactions;
@@ -38,7 +45,10 @@ pub use config::{ChainConfig, ChainSettings, ConfigError, Finality, NodeUrl, Tok
 pub use connector::{RunError, run};
 pub use feed::{Feed, FeedError};
 pub use follower::{Follower, Resume, ResumeError};
+pub use health::{Breaker, Marks};
+pub use progress::Speed;
 pub use resume::{ResumeFailure, resume};
+pub use stall::{Moving, Stall};
 pub use status::{ChainState, ChainStatus, NodeStatus};
 pub use types::{BlockId, BlockRef, Erc20Transfer, ForkBelowFinality, Observation, VerifiedBlock};
 pub use verify::{verify, verify_json};

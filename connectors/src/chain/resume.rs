@@ -1,5 +1,6 @@
 //! Where a connector goes on: from what `chain.inbox` holds of its chain. Guarantee: what it finds was appended, so
-//! nothing is skipped; what was observed and not appended is observed again.
+//! nothing is skipped; what was observed and not appended is observed again. Where an operator has rebuilt the chain on a
+//! block, that block is the head and final, and nothing older counts but it: what stood above it is observed again.
 
 use streambook_log::{Log, LogError, ReadLimit, Visibility, partitioner::partition_of};
 use streambook_model::{
@@ -77,6 +78,8 @@ struct Found {
     chain: ChainId,
     head: Option<BlockRef>,
     finalized: Option<BlockRef>,
+    /// The block that an operator has rebuilt the chain on; what is older than that was before it.
+    root: Option<BlockRef>,
     blocks: Vec<BlockId>,
 }
 
@@ -84,11 +87,17 @@ impl Found {
     fn take_chunk(&mut self, messages: Vec<Message>) {
         for message in messages.into_iter().rev() {
             match message {
-                Message::ChainBlock(block) if block.chain == self.chain => self.blocks.push(BlockId {
+                Message::ChainBlock(block) if block.chain == self.chain => self.take_block(BlockId {
                     number: block.number.0,
                     hash: (*block.hash.as_bytes()).into(),
                     parent: (*block.parent_hash.as_bytes()).into(),
                 }),
+                Message::ChainRebuild(rebuild) if rebuild.chain == self.chain && self.root.is_none() => {
+                    let root = BlockRef { number: rebuild.number.0, hash: (*rebuild.hash.as_bytes()).into() };
+                    self.root = Some(root);
+                    self.head = self.head.or(self.root);
+                    self.finalized = self.finalized.or(self.root);
+                }
                 Message::ChainHead(head) if head.chain == self.chain && self.head.is_none() => {
                     self.head =
                         Some(BlockRef { number: head.number.0, hash: (*head.hash.as_bytes()).into() });
@@ -99,6 +108,12 @@ impl Found {
                 }
                 _ => {}
             }
+        }
+    }
+
+    fn take_block(&mut self, block: BlockId) {
+        if self.root.is_none_or(|root| root.hash == block.hash) {
+            self.blocks.push(block);
         }
     }
 

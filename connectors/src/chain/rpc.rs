@@ -62,6 +62,15 @@ impl Tag {
     }
 }
 
+/// What a node has at a height.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The canonical block.
+    At(BlockId),
+    /// Nothing yet: this is its head.
+    Below(BlockId),
+}
+
 /// A node's answer about a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TagAnswer {
@@ -139,6 +148,8 @@ pub enum Fault {
     Unavailable,
     /// It refuses the request itself: a key, a limit or a setting has to change.
     Rejecting,
+    /// It refuses because it is asked too often.
+    Throttled,
     /// It is behind.
     Lagging,
     /// It sent something that is wrong.
@@ -154,6 +165,7 @@ impl NodeError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Request { source: HttpError::Unreadable(_) | HttpError::OtherRequest, .. } => Fault::Lying,
+            Self::Request { source, .. } if source.is_throttled() => Fault::Throttled,
             Self::Request { source, .. } if source.is_retryable() => Fault::Unavailable,
             Self::Request { .. } | Self::HashesOnly { .. } => Fault::Rejecting,
             Self::Lagging { .. } => Fault::Lagging,
@@ -210,6 +222,29 @@ impl NodeRpc {
         let json: Option<Box<RawValue>> = self.call("eth_getBlockByNumber", json!(["latest", false])).await?;
         let json = json.ok_or(NodeError::Lagging { what: "the header", wanted })?;
         read_header(wanted, &json)
+    }
+
+    /// The canonical block at a height, or the head where the node has not reached it.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn place(&self, number: u64) -> Result<Place, NodeError> {
+        let wanted = Wanted::Number(number);
+        let asked = self.call("eth_getBlockByNumber", json!([U64::from(number), false])).await?;
+        let json: Box<RawValue> = match asked {
+            Some(json) => json,
+            None => return self.head().await.map(Place::Below),
+        };
+        let block = read_header(wanted, &json)?;
+        if block.number == number {
+            return Ok(Place::At(block));
+        }
+        Err(NodeError::OtherBlock { wanted, sent: block.reference() })
+    }
+
+    /// Requests a second the node is held to, once it has refused for the rate.
+    pub fn requests_per_second(&self) -> Option<u32> {
+        self.endpoint.requests_per_second()
     }
 
     /// The block behind a tag, or that the node has none.
@@ -278,6 +313,8 @@ impl NodeRpc {
                 Err(NodeError::Request { source, .. }) if source.is_method_not_found() => {
                     self.lacks_block_receipts.store(true, Ordering::Relaxed);
                 }
+                // The receipts of this block are more than the node sends at once; one by one they are not.
+                Err(NodeError::Request { source, .. }) if source.is_too_large() => {}
                 Err(error) => return Err(error),
                 Ok(receipts) => {
                     return receipts.ok_or(NodeError::Lagging { what: "the receipts", wanted });

@@ -14,6 +14,16 @@ pub(crate) fn state_sync_hash(number: u64, block: BlockHash) -> TxHash {
     keccak256([PREFIX, number.to_be_bytes().as_slice(), block.as_slice()].concat())
 }
 
+/// Polygon's main and test network.
+const CHAINS: [u64; 2] = [137, 80_002];
+/// State sync happens in the first block of a sprint, which is so many blocks long (Bor's genesis, `sprint`).
+const SPRINT: u64 = 16;
+
+/// True when the block may have a state-sync receipt, whether or not a node sends it.
+pub(crate) fn may_be_in(chain: u64, number: u64) -> bool {
+    CHAINS.contains(&chain) && number.is_multiple_of(SPRINT)
+}
+
 /// What belongs to the roots, and the state-sync receipt where the node sent one.
 pub(crate) struct Split<'a> {
     pub(crate) transactions: Vec<&'a TransactionAnswer>,

@@ -3,6 +3,9 @@
 
 use serde::Serialize;
 
+use super::health::{Breaker, Marks};
+use super::progress::Speed;
+use super::stall::Stall;
 use super::types::BlockRef;
 
 /// One node of a chain.
@@ -20,6 +23,16 @@ pub struct NodeStatus {
     pub failures: u32,
     /// True when the node serves another chain and is not asked any more.
     pub refused: bool,
+    /// 100 for a node that did nothing wrong of late; lies, lags, contradictions and errors take from it.
+    pub score: u32,
+    /// Whether it is asked.
+    pub breaker: Breaker,
+    /// How long it takes to answer, as a moving average, in milliseconds.
+    pub latency_ms: Option<u64>,
+    /// The rate it is held to since it refused for the rate.
+    pub requests_per_second: Option<u32>,
+    /// What it did wrong since the start.
+    pub marks: Marks,
 }
 
 /// What the connector of a chain is doing.
@@ -62,6 +75,12 @@ pub struct ChainStatus {
     pub finalized: Option<u64>,
     /// Set when the chain is to be final by the node's tag and the node has none.
     pub finality_problem: Option<String>,
+    /// What has stood still for longer than is allowed.
+    pub stalls: Vec<Stall>,
+    /// While catching up: how fast, and how long still.
+    pub speed: Option<Speed>,
+    /// Subscriptions to heads that are open, where any are configured.
+    pub subscriptions: u64,
     /// The nodes in order of preference.
     pub nodes: Vec<NodeStatus>,
     /// What the connector is doing.
@@ -78,6 +97,9 @@ impl ChainStatus {
             appended: None,
             finalized: None,
             finality_problem: None,
+            stalls: Vec::new(),
+            speed: None,
+            subscriptions: 0,
             nodes: Vec::new(),
             state: ChainState::Starting,
         }

@@ -121,13 +121,14 @@ pub(super) fn partition_keyspace(name: &TopicPartition) -> String {
     format!("topic/{name}")
 }
 
-/// The largest part of the write buffer one keyspace takes before it is written to a table.
-const MEMTABLE_BYTES: u64 = 8 << 20;
+/// What all keyspaces have in common: when they are written to tables is for [`keeper`](super::keeper) to say.
+fn options() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default().max_memtable_size(u64::MAX)
+}
 
 /// A partition is appended to and read in ranges: larger compressed blocks, and no filters, which serve point reads.
 pub(super) fn partition_options() -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default()
-        .max_memtable_size(MEMTABLE_BYTES)
+    options()
         .data_block_size_policy(BlockSizePolicy::all(16 * 1_024))
         // What was just written is often moved on or trimmed before it is read from its table: it is compressed when it
         // is first rewritten.
@@ -137,10 +138,10 @@ pub(super) fn partition_options() -> KeyspaceCreateOptions {
 
 /// State is read by key.
 pub(super) fn state_options() -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
+    options()
 }
 
-/// The metadata is a few keys; its table would otherwise gather a copy of the mark per batch.
+/// The metadata is a few keys.
 pub(super) fn meta_options() -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default().max_memtable_size(1 << 20)
+    options()
 }

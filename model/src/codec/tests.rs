@@ -1,6 +1,9 @@
 use std::{env, fs, path::PathBuf};
 
-use apache_avro::{Schema, schema_compatibility::SchemaCompatibility};
+use apache_avro::{
+    Schema, reader::datum::GenericDatumReader, schema_compatibility::SchemaCompatibility,
+    writer::datum::GenericDatumWriter,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -168,4 +171,128 @@ fn bytes_after_the_record_and_unknown_fingerprints_are_refused() {
     bytes[5] ^= 1;
     assert!(matches!(decode(&bytes), Err(CodecError::UnknownSchema(_))));
     assert!(matches!(decode(b"{}"), Err(CodecError::NotSingleObject)));
+}
+
+/// The library, with the current schema of each type.
+struct Library;
+
+fn current(name: &str) -> Schema {
+    Schema::parse_str(CURRENT.iter().find(|(stem, _)| *stem == name).unwrap().1).unwrap()
+}
+
+impl Encode for (Library, Vec<u8>) {
+    type Error = apache_avro::Error;
+
+    fn encode<R: Record>(&mut self, record: &R) -> Result<(), apache_avro::Error> {
+        let schema = current(R::NAME);
+        let writer = GenericDatumWriter::builder(&schema).human_readable(false).build()?;
+        writer.write_ser(&mut self.1, record).map(|_| ())
+    }
+}
+
+impl Decode for (Library, &[u8]) {
+    type Error = apache_avro::Error;
+
+    fn decode<R: Record>(mut self) -> Result<R, apache_avro::Error> {
+        let schema = current(R::NAME);
+        GenericDatumReader::builder(&schema).human_readable(false).build()?.read_deser(&mut self.1)
+    }
+}
+
+/// A record of every type: the corpus that the fuzz targets begin with.
+fn samples() -> Vec<(String, Vec<u8>)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus/avro");
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let name =
+        |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().split('-').next().unwrap().to_owned();
+    files.map(|path| (name(&path), fs::read(&path).unwrap())).filter(|(name, _)| name != "README").collect()
+}
+
+/// The two write the same bytes, and each reads what the other wrote.
+#[test]
+fn records_are_written_and_read_as_the_library_does() {
+    let samples = samples();
+    assert!(samples.len() >= 29, "{} samples", samples.len());
+    for (name, bytes) in samples {
+        let message = decode(&bytes).unwrap();
+        assert_eq!(message.name(), name);
+        let mut library = (Library, Vec::new());
+        message.encode_with(&mut library).unwrap();
+        assert_eq!(hex::encode(&bytes[HEADER..]), hex::encode(&library.1), "{name}");
+        assert_eq!(encode(&message).unwrap(), bytes, "{name}");
+        let read = Message::decode_with(&name, (Library, &bytes[HEADER..])).unwrap().unwrap();
+        assert_eq!(read, message, "{name}");
+    }
+}
+
+/// What is damaged is refused, or read as the library reads it.
+#[test]
+fn nothing_is_read_that_the_library_refuses() {
+    for (name, bytes) in samples() {
+        for at in HEADER..bytes.len().min(HEADER + 150) {
+            for flip in [0x01, 0x80] {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= flip;
+                let Ok(message) = decode(&damaged) else { continue };
+                let read = Message::decode_with(&name, (Library, &damaged[HEADER..])).unwrap();
+                assert_eq!(read.unwrap(), message, "{name} byte {at}");
+            }
+        }
+    }
+}
+
+/// A past version's fields are told apart by name, whatever their order and whatever else there is.
+#[test]
+fn fields_are_found_by_their_names() {
+    for (name, bytes) in samples() {
+        let shape = Shape::of(&current(&name)).unwrap();
+        let reader: &'static Reader = Box::leak(Box::new(Reader { name: "", shape, order: Order::Named }));
+        let read = Message::decode_with(&name, Decoder { reader, body: &bytes[HEADER..] }).unwrap();
+        assert_eq!(read.unwrap(), decode(&bytes).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn every_schema_of_this_build_can_be_used() {
+    for (name, text) in CURRENT.iter().chain(HISTORY) {
+        let header = header_of(&Schema::parse_str(text).unwrap()).unwrap();
+        assert!(CODECS.readers.contains_key(&header[2..]), "{name}");
+    }
+    for name in Message::NAMES {
+        assert!(CODECS.writers.contains_key(name), "{name}");
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, serde::Deserialize)]
+struct Now {
+    kept: String,
+    new: Option<u32>,
+}
+
+/// A field that is no longer there is passed over, whatever it holds, and one that was not there yet is absent.
+#[test]
+fn a_version_with_other_fields_is_read() {
+    let text = r#"{"type":"record","name":"Then","fields":[
+        {"name":"list","type":{"type":"array","items":{"type":"map","values":"long"}}},
+        {"name":"word","type":{"type":"enum","name":"Word","symbols":["a","b"]}},
+        {"name":"maybe","type":["null",{"type":"record","name":"In","fields":[{"name":"f","type":"bytes"}]}]},
+        {"name":"kept","type":"string"}]}"#;
+    let shape = Shape::of(&Schema::parse_str(text).unwrap()).unwrap();
+    // A list of a block of one map, its bytes counted, of one pair; `b`; one byte; "k".
+    let mut body: &[u8] = &[1, 10, 2, 2, b'x', 5, 0, 0, 2, 2, 2, 7, 2, b'k'];
+    let reader = read::Reader { bytes: &mut body, shape: &shape, order: Order::Named };
+    let read = <Now as serde::Deserialize>::deserialize(reader).unwrap();
+    assert_eq!(read, Now { kept: "k".into(), new: None });
+    assert!(body.is_empty());
+}
+
+#[test]
+fn counts_beyond_the_bytes_are_refused_before_anything_is_made_of_them() {
+    let shape = Shape::of(&Schema::parse_str(r#"{"type":"array","items":"long"}"#).unwrap()).unwrap();
+    let mut body = Vec::new();
+    write::push_long(&mut body, i64::MIN);
+    body.extend_from_slice(&[0; 20]);
+    let reader = read::Reader { bytes: &mut body.as_slice(), shape: &shape, order: Order::Same };
+    assert!(<Vec<i64> as serde::Deserialize>::deserialize(reader).is_err());
+    assert!(Shape::of(&Schema::parse_str(r#"{"type":"array","items":"null"}"#).unwrap()).is_none());
 }

@@ -105,6 +105,21 @@ pub struct ChainFork {
     pub found_hash: BlockHash,
 }
 
+/// An operator names the block on which a halted chain goes on. What was canonical above it is taken back first, and comes
+/// again where it still is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, AvroSchema)]
+#[avro(namespace = "streambook")]
+pub struct ChainRebuild {
+    /// About the record.
+    pub meta: Meta,
+    /// The chain.
+    pub chain: ChainId,
+    /// The height of the last block that is right.
+    pub number: BlockNumber,
+    /// Its hash.
+    pub hash: BlockHash,
+}
+
 /// A book asks to be told of transfers of one token to one address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, AvroSchema)]
 #[avro(namespace = "streambook")]

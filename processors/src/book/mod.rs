@@ -89,7 +89,7 @@ fn take_money(context: &mut Context<'_>, message: Message) -> Result<(), Fault> 
         _ => return Ok(()),
     };
     let Some(money) = money else { return Ok(()) };
-    let is_posting = |emitted: &&Emitted| matches!(emitted.message, Message::LedgerTransaction(_));
+    let is_posting = |emitted: &&Emitted| matches!(*emitted.message, Message::LedgerTransaction(_));
     let traces = Traces {
         posted: context.emitted().iter().filter(is_posting).count(),
         is_dead_letter: false,

@@ -19,7 +19,8 @@ use super::{
     change::BlockRef,
     head,
     tables::{
-        BLOCKS, Block, CANONICAL, Chain, HEIGHTS, RECENT, Recent, TRANSFERS, WAITING, block_of, transfers_of,
+        BLOCKS, Block, CANONICAL, Chain, HEIGHTS, LAST_RECENT, RECENT, Recent, TRANSFERS, WAITING, block_of,
+        transfers_of,
     },
 };
 
@@ -135,6 +136,9 @@ fn insert(arrived: &ChainBlock, linked: bool, chain: &Chain, context: &mut Conte
     for transfer in &arrived.transfers {
         let recent = Recent { block: place, log_index: transfer.log_index };
         RECENT.put(state, (chain.id, transfer.to, (place.number, place.hash, recent.log_index)), &recent)?;
+        if LAST_RECENT.get(state, (chain.id, transfer.to))?.is_none_or(|last| comes_before(&last, &place)) {
+            LAST_RECENT.put(state, (chain.id, transfer.to), &place)?;
+        }
     }
     Ok(())
 }
@@ -205,7 +209,7 @@ fn prune(chain: &mut Chain, context: &mut Context<'_>) -> Result<(), Fault> {
 
 fn forget(place: BlockRef, block: &Block, chain: &mut Chain, context: &mut Context<'_>) -> Result<(), Fault> {
     for transfer in transfers_of(chain, block, &place.hash, context)? {
-        forget_recent(place, &transfer.to, transfer.log_index, chain, context);
+        forget_recent(place, &transfer.to, transfer.log_index, chain, context)?;
     }
     let state = &mut context.state;
     TRANSFERS.delete(state, (chain.id, place.hash));
@@ -222,6 +226,42 @@ fn forget(place: BlockRef, block: &Block, chain: &mut Chain, context: &mut Conte
     Ok(())
 }
 
-fn forget_recent(place: BlockRef, to: &Address, log_index: u32, chain: &Chain, context: &mut Context<'_>) {
+fn forget_recent(
+    place: BlockRef,
+    to: &Address,
+    log_index: u32,
+    chain: &Chain,
+    context: &mut Context<'_>,
+) -> Result<(), Fault> {
     RECENT.delete(&mut context.state, (chain.id, to, (place.number, place.hash, log_index)));
+    if LAST_RECENT.get(&context.state, (chain.id, to))? == Some(place) {
+        LAST_RECENT.delete(&mut context.state, (chain.id, to));
+    }
+    Ok(())
+}
+
+/// Forgets a block that is not the lowest one. The last block of each of its receivers is found anew, since it may be one
+/// that comes before this.
+pub(super) fn forget_above(
+    place: BlockRef,
+    block: &Block,
+    chain: &mut Chain,
+    context: &mut Context<'_>,
+) -> Result<(), Fault> {
+    let pruned_below = chain.pruned_below;
+    let transfers = transfers_of(chain, block, &place.hash, context)?;
+    forget(place, block, chain, context)?;
+    chain.pruned_below = pruned_below;
+    for transfer in transfers {
+        let left = RECENT.scan_prefix(&context.state, (chain.id, transfer.to), usize::MAX)?;
+        if let Some(last) = left.last() {
+            LAST_RECENT.put(&mut context.state, (chain.id, transfer.to), &last.block)?;
+        }
+    }
+    Ok(())
+}
+
+/// The order in which blocks are forgotten.
+fn comes_before(one: &BlockRef, other: &BlockRef) -> bool {
+    (one.number, one.hash.as_bytes()) < (other.number, other.hash.as_bytes())
 }

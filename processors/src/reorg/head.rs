@@ -196,7 +196,8 @@ pub(super) fn halt(reason: String, chain: &mut Chain, context: &mut Context<'_>)
     status(head, 0, chain, context);
 }
 
-fn status(head: Head, reorg_depth: u32, chain: &Chain, context: &mut Context<'_>) {
+/// Says how the chain stands.
+pub(super) fn status(head: Head, reorg_depth: u32, chain: &Chain, context: &mut Context<'_>) {
     let status = ChainStatus {
         meta: context.meta(head.time),
         chain: chain.id,

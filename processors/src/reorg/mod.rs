@@ -12,7 +12,7 @@
 //! - A policy without a depth is confirmed by the chain's `finalized` tag and by nothing else.
 //! - A deadline that has passed stays passed, also when a reorganisation moves the chain's time back below it.
 //! - A fork below finality halts that chain, in its state, so a restart does not forget it: its blocks, heads and
-//!   watches are kept and lead to nothing until an operator acts. Other chains go on.
+//!   watches are kept and lead to nothing until an operator acts ([`rebuild`]). Other chains go on.
 //! - Money that cannot be matched (another accepted token on a watched address, a value beyond 38 digits) is a dead
 //!   letter with the payment and the transaction. Zero-value transfers and tokens that were never accepted are ignored.
 //!
@@ -37,6 +37,7 @@ mod finality;
 mod head;
 mod letters;
 mod queue;
+mod rebuild;
 mod report;
 mod settings;
 mod settle;
@@ -60,6 +61,9 @@ pub const MAX_DEADLINES: usize = 1_000;
 
 /// Confirmations, and finalizations, reported with one record. What is left comes with the next one.
 pub const MAX_SETTLED: usize = 5_000;
+
+/// Watches that may come while a chain is halted. Beyond it they are dead letters, to be tried again when it goes on.
+pub const MAX_HALTED_WATCHES: u32 = 100_000;
 
 /// Transfers to one address a new watch is told of. If there are more, a dead letter says so.
 pub const MAX_LOOK_BACK: usize = 10_000;
@@ -93,8 +97,11 @@ impl Processor for Reorg {
                 head::told_of_fork(&fork, chain, context);
                 Ok(())
             }),
+            Message::ChainRebuild(rebuild) => {
+                on_chain(rebuild.chain, context, |chain, context| rebuild::take(&rebuild, chain, context))
+            }
             Message::WatchAddress(watch) => {
-                on_chain(watch.chain, context, |chain, context| watches::take(watch, chain, context))
+                on_chain(watch.chain, context, |chain, context| watches::take(&watch, chain, context))
             }
             other => {
                 Err(Fault::dead_letter("unexpected_record", format!("reorg does not take {}", other.name())))

@@ -14,7 +14,8 @@ use super::{
     change::BlockRef,
     letters,
     tables::{
-        Block, CONFIRMED, CONFIRMING, Chain, Open, TOKENS, UNFINAL, WATCHES, Watch, confirms_at, transfers_of,
+        Block, CONFIRMED, CONFIRMING, Chain, GONE, Open, TOKENS, UNFINAL, WATCHES, Watch, confirms_at,
+        transfers_of,
     },
 };
 
@@ -96,6 +97,25 @@ pub(super) fn seen(
             return letters::transfer("amount_out_of_range", &reason, transfer, place, block, chain, context);
         }
     };
+    match credit_stands(transfer, amount, chain, context)? {
+        None => {}
+        Some(Stands::Same) => return Ok(()),
+        Some(Stands::Other) => {
+            let reason = format!(
+                "payment {} was credited for this transaction before the chain was rebuilt, with another amount",
+                watch.payment
+            );
+            return letters::transfer(
+                "final_transfer_changed",
+                &reason,
+                transfer,
+                place,
+                block,
+                chain,
+                context,
+            );
+        }
+    }
     let open = opened(watch, transfer, amount, place, block);
     emit(TransferStatus::Seen, &open, chain, context);
     match watch.policy.depth {
@@ -103,6 +123,32 @@ pub(super) fn seen(
         None => UNFINAL.put(&mut context.state, open.by_height(chain.id), &open)?,
     }
     Ok(())
+}
+
+/// How a transfer compares with what was final of its transaction before the chain was rebuilt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    /// It is that transfer: its credit stands.
+    Same,
+    /// The transaction moves another amount now.
+    Other,
+}
+
+fn credit_stands(
+    transfer: &TokenTransfer,
+    amount: Amount,
+    chain: &Chain,
+    context: &Context<'_>,
+) -> Result<Option<Stands>, Fault> {
+    if chain.rebuilds == 0 {
+        return Ok(None);
+    }
+    let gone = GONE.get(&context.state, (chain.id, transfer.tx_hash, transfer.to))?.unwrap_or_default();
+    let mut of_token = gone.iter().filter(|gone| gone.token == transfer.token).peekable();
+    if of_token.peek().is_none() {
+        return Ok(None);
+    }
+    Ok(Some(if of_token.any(|gone| gone.amount == amount) { Stands::Same } else { Stands::Other }))
 }
 
 fn opened(watch: &Watch, transfer: &TokenTransfer, amount: Amount, place: BlockRef, block: &Block) -> Open {

@@ -35,6 +35,10 @@ pub(super) const WAITING: Table<BlockRef> = Table::new(6);
 pub(super) const CANONICAL: Table<BlockHash> = Table::new(7);
 /// Transfers by receiver, by (chain, receiver, (height, hash, log index)): of all blocks, canonical or not.
 pub(super) const RECENT: Table<Recent> = Table::new(8);
+/// The last block of [`RECENT`], by height and hash, that holds a transfer to a receiver, by (chain, receiver). Blocks are
+/// forgotten in this order, so there is one as long as there is anything to find. Most addresses are watched before
+/// anything is sent to them, and a look at one key says so, where a range has to be looked for in every run of the store.
+pub(super) const LAST_RECENT: Table<BlockRef> = Table::new(17);
 /// The watches of an address, one for each token at most, by (chain, address).
 pub(super) const WATCHES: Table<Vec<Watch>> = Table::new(9);
 /// Deadlines not yet passed, by (chain, deadline, payment).
@@ -45,6 +49,13 @@ pub(super) const CONFIRMING: Queue<BlockNumber, (BlockNumber, u32), Open> = Queu
 pub(super) const UNFINAL: Queue<BlockNumber, u32, Open> = Queue::new(12);
 /// Confirmed inclusions that are not final yet, by (chain, height, log index).
 pub(super) const CONFIRMED: Queue<BlockNumber, u32, Open> = Queue::new(13);
+
+/// Watches that came while the chain was halted and have not looked back yet, by (chain, address, token). 14 is the queues'.
+pub(super) const HALTED: Table<HaltedWatch> = Table::new(15);
+
+/// What was final and above the block a chain was rebuilt on, by (chain, transaction, receiver): its credit stands, so the
+/// transaction is not reported again.
+pub(super) const GONE: Table<Vec<Gone>> = Table::new(16);
 
 /// The look-back window of a chain until the settings name it. The connector may be ahead of the settings, and what it
 /// brings meanwhile must not be forgotten.
@@ -73,6 +84,8 @@ pub(super) struct Chain {
     pub(super) held: u32,
     /// No block is kept below this height.
     pub(super) pruned_below: BlockNumber,
+    /// How often an operator has rebuilt it.
+    pub(super) rebuilds: u32,
 }
 
 /// The canonical head.
@@ -116,6 +129,21 @@ pub(super) struct Watch {
     pub(super) policy: ConfirmationPolicy,
 }
 
+/// A watch that has not looked back yet, and whether it is its address's first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct HaltedWatch {
+    pub(super) address: Address,
+    pub(super) token: Address,
+    pub(super) is_first: bool,
+}
+
+/// A transfer that was final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Gone {
+    pub(super) token: Address,
+    pub(super) amount: Amount,
+}
+
 /// A deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Due {
@@ -154,6 +182,7 @@ impl Chain {
             pending_finalized: None,
             held: 0,
             pruned_below: BlockNumber(0),
+            rebuilds: 0,
         }
     }
 

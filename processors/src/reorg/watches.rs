@@ -3,15 +3,16 @@
 //!
 //! One payment owns an address and token. A second payment's watch on the same pair is refused, so the same money can
 //! never be reported for two payments. On a halted chain a watch is stored and looks back at nothing, since what is
-//! canonical there is in doubt: whoever sets the chain going again looks back for all its watches.
+//! canonical there is in doubt: it looks back when the chain goes on ([`look_back_now`]).
 
-use streambook_model::{id::DeadLetterId, message::Message, records::chain::WatchAddress};
+use streambook_model::{bytes::Address, id::DeadLetterId, message::Message, records::chain::WatchAddress};
 use streambook_runtime::processor::{Context, Fault};
 
 use super::{
-    MAX_LOOK_BACK, letters, report, settle,
+    MAX_HALTED_WATCHES, MAX_LOOK_BACK, letters, report, settle,
     tables::{
-        CANONICAL, Chain, DEADLINES, Due, RECENT, Recent, TOKENS, WATCHES, Watch, block_of, transfers_of,
+        CANONICAL, Chain, DEADLINES, Due, HALTED, HaltedWatch, LAST_RECENT, RECENT, Recent, TOKENS, WATCHES,
+        Watch, block_of, transfers_of,
     },
 };
 
@@ -25,12 +26,19 @@ enum LookBack {
 }
 
 /// Takes a watch.
-pub(super) fn take(arrived: WatchAddress, chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
-    check_accepted(&arrived, chain, context)?;
+pub(super) fn take(arrived: &WatchAddress, chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
+    check_accepted(arrived, chain, context)?;
     let mut watches = WATCHES.get(&context.state, (chain.id, arrived.address))?.unwrap_or_default();
-    let watch = watch_of(&arrived);
+    let watch = watch_of(arrived);
     if let Some(known) = watches.iter().find(|known| known.token == watch.token) {
-        return if *known == watch { Ok(()) } else { Err(taken(&arrived, known)) };
+        return if *known == watch { Ok(()) } else { Err(taken(arrived, known)) };
+    }
+    if chain.halted.is_some() && is_full(chain, context)? {
+        let reason = format!(
+            "chain {} is halted and {MAX_HALTED_WATCHES} watches wait; retry when it goes on",
+            chain.id
+        );
+        return Err(Fault::dead_letter("chain_halted", reason));
     }
     let look_back = if watches.is_empty() { LookBack::AllTokens } else { LookBack::OwnToken };
     watches.push(watch.clone());
@@ -38,9 +46,9 @@ pub(super) fn take(arrived: WatchAddress, chain: &Chain, context: &mut Context<'
     let due = Due { deadline: watch.deadline, merchant: watch.merchant, payment: watch.payment };
     DEADLINES.put(&mut context.state, (chain.id, due.deadline, due.payment), &due)?;
     if chain.halted.is_some() {
-        return Ok(());
+        return keep_for_later(&watch, look_back, &arrived.address, chain, context);
     }
-    tell_recent(&watch, look_back, arrived, chain, context)?;
+    tell_recent(&watch, look_back, &arrived.address, chain, context)?;
     settle::all(chain, context)
 }
 
@@ -73,19 +81,62 @@ fn taken(arrived: &WatchAddress, known: &Watch) -> Fault {
     Fault::dead_letter("address_in_use", reason)
 }
 
+fn is_full(chain: &Chain, context: &Context<'_>) -> Result<bool, Fault> {
+    let most = usize::try_from(MAX_HALTED_WATCHES).unwrap_or(usize::MAX);
+    Ok(HALTED.scan_prefix(&context.state, chain.id, most)?.len() >= most)
+}
+
+fn keep_for_later(
+    watch: &Watch,
+    look_back: LookBack,
+    address: &Address,
+    chain: &Chain,
+    context: &mut Context<'_>,
+) -> Result<(), Fault> {
+    let is_first = look_back == LookBack::AllTokens;
+    let waiting = HaltedWatch { address: *address, token: watch.token, is_first };
+    Ok(HALTED.put(&mut context.state, (chain.id, address, watch.token), &waiting)?)
+}
+
+/// Whether a watch came while the chain was halted and has been told of nothing yet.
+pub(super) fn waits_to_look_back(
+    watch: &Watch,
+    address: &Address,
+    chain: &Chain,
+    context: &Context<'_>,
+) -> Result<bool, Fault> {
+    Ok(HALTED.get(&context.state, (chain.id, address, watch.token))?.is_some())
+}
+
+/// The chain goes on: watches that came meanwhile look back.
+pub(super) fn look_back_now(chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
+    let most = usize::try_from(MAX_HALTED_WATCHES).unwrap_or(usize::MAX);
+    for waiting in HALTED.scan_prefix(&context.state, chain.id, most)? {
+        HALTED.delete(&mut context.state, (chain.id, waiting.address, waiting.token));
+        let watches = WATCHES.get(&context.state, (chain.id, waiting.address))?.unwrap_or_default();
+        let Some(watch) = watches.iter().find(|watch| watch.token == waiting.token) else { continue };
+        let look_back = if waiting.is_first { LookBack::AllTokens } else { LookBack::OwnToken };
+        tell_recent(watch, look_back, &waiting.address, chain, context)?;
+    }
+    Ok(())
+}
+
 /// Reports what the look-back window holds for the address, in the order of the chain.
 fn tell_recent(
     watch: &Watch,
     look_back: LookBack,
-    arrived: WatchAddress,
+    address: &Address,
     chain: &Chain,
     context: &mut Context<'_>,
 ) -> Result<(), Fault> {
+    if LAST_RECENT.get(&context.state, (chain.id, *address))?.is_none() {
+        return Ok(());
+    }
     let mut recent =
-        RECENT.scan_prefix(&context.state, (chain.id, arrived.address), MAX_LOOK_BACK.saturating_add(1))?;
+        RECENT.scan_prefix(&context.state, (chain.id, *address), MAX_LOOK_BACK.saturating_add(1))?;
     if recent.len() > MAX_LOOK_BACK {
         recent.truncate(MAX_LOOK_BACK);
-        tell_incomplete(arrived, chain, context)?;
+        tell_incomplete(watch, address, chain, context)?;
     }
     for of_block in recent.chunk_by(|a, b| a.block == b.block) {
         tell_block(watch, look_back, of_block, chain, context)?;
@@ -121,11 +172,27 @@ fn tell_block(
     Ok(())
 }
 
-fn tell_incomplete(arrived: WatchAddress, chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
+fn tell_incomplete(
+    watch: &Watch,
+    address: &Address,
+    chain: &Chain,
+    context: &mut Context<'_>,
+) -> Result<(), Fault> {
     let reason = format!(
-        "{} was sent more than {MAX_LOOK_BACK} transfers before it was watched for payment {}; the rest is not reported",
-        arrived.address, arrived.payment
+        "{address} was sent more than {MAX_LOOK_BACK} transfers before it was watched for payment {}; the rest is not reported",
+        watch.payment
     );
-    let letter = DeadLetterId::derive(&[b"look_back_incomplete", arrived.payment.bits()]);
-    letters::emit("look_back_incomplete", reason, letter, &Message::from(arrived), chain, context)
+    let letter = DeadLetterId::derive(&[b"look_back_incomplete", watch.payment.bits()]);
+    let record = WatchAddress {
+        meta: context.meta(context.input().occurred_at),
+        chain: chain.id,
+        merchant: watch.merchant,
+        payment: watch.payment,
+        address: *address,
+        asset: watch.asset.clone(),
+        token: watch.token,
+        deadline: watch.deadline,
+        policy: watch.policy,
+    };
+    letters::emit("look_back_incomplete", reason, letter, &Message::from(record), chain, context)
 }

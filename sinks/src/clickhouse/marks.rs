@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use streambook_model::position::TopicPartition;
 use streambook_runtime::{
-    lineage::{Mark, Verdict, judge},
+    lineage::{Gaps, Mark, Verdict, judge},
     processor::Fault,
     sink::{Batch, Delivered},
 };
@@ -33,10 +33,10 @@ impl Marks {
     }
 
     /// Judges every record of a batch.
-    pub(crate) fn judge<'b>(&self, batch: &'b Batch) -> Result<Judged<'b>, ClickHouseError> {
+    pub(crate) fn judge<'b>(&self, batch: &'b Batch, gaps: Gaps) -> Result<Judged<'b>, ClickHouseError> {
         let mut judged = Judged { taken: Vec::with_capacity(batch.records.len()), after: self.clone() };
         for delivered in &batch.records {
-            if judged.after.takes(delivered)? {
+            if judged.after.takes(delivered, gaps)? {
                 judged.taken.push(delivered);
             }
         }
@@ -45,7 +45,7 @@ impl Marks {
 
     /// Whether a record is new. The first of a task in a partition is accepted whatever its number, since what was before
     /// it may have been trimmed.
-    fn takes(&mut self, delivered: &Delivered) -> Result<bool, ClickHouseError> {
+    fn takes(&mut self, delivered: &Delivered, gaps: Gaps) -> Result<bool, ClickHouseError> {
         let Some(source) = &delivered.message.meta().source else { return Ok(true) };
         let mark = Mark { seq: source.seq, chain: source.chain };
         let Some(last) = self.0.get_mut(&delivered.from).and_then(|tasks| tasks.get_mut(&source.task)) else {
@@ -57,7 +57,7 @@ impl Marks {
             offset: delivered.offset.0,
             reason: fault.to_string(),
         };
-        if judge(*last, source).map_err(stopped)? == Verdict::Repeat {
+        if judge(*last, source, gaps).map_err(stopped)? != Verdict::Take {
             return Ok(false);
         }
         *last = mark;

@@ -80,7 +80,7 @@ async fn read(
             let message = codec::decode(&record.value);
             let message =
                 message.map_err(|source| ClickHouseError::Decode { partition, offset: offset.0, source })?;
-            records.push(Delivered { from: range.from.clone(), offset, message });
+            records.push(Delivered { from: range.from.clone(), offset, message: Box::new(message) });
             next = Offset(offset.0.saturating_add(1));
         }
     }

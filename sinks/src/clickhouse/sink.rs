@@ -11,6 +11,7 @@ use streambook_model::{
 };
 use streambook_runtime::{
     clock::Clock,
+    lineage::Gaps,
     metrics::Metric,
     sink::{Batch, Sink, SinkError},
 };
@@ -54,6 +55,7 @@ pub struct ClickHouseSink {
     topics: TopicIds,
     positions: watch::Sender<BTreeMap<TopicPartition, Offset>>,
     marks: Marks,
+    gaps: Gaps,
     /// The number of the last batch that is done.
     batch: u64,
     /// The plan that is being carried out.
@@ -110,9 +112,16 @@ impl ClickHouseSink {
             topics: TopicIds::new(),
             positions: watch::Sender::default(),
             marks: Marks::default(),
+            gaps: Gaps::Stop,
             batch: 0,
             open: None,
         })
+    }
+
+    /// The same sink on a log whose senders resend what it loses.
+    #[must_use]
+    pub fn with_gaps(self, gaps: Gaps) -> Self {
+        Self { gaps, ..self }
     }
 
     /// Follows the positions: the next offset of each partition, once its records are there.
@@ -188,7 +197,7 @@ impl ClickHouseSink {
     /// Inserts the rows of the open plan, which this batch was read for, counts them, and moves the positions.
     async fn carry_out(&mut self, batch: &Batch) -> Result<(), ClickHouseError> {
         let Some(Open { plan, tokens, .. }) = self.open.clone() else { return Ok(()) };
-        let judged = self.marks.judge(batch)?;
+        let judged = self.marks.judge(batch, self.gaps)?;
         let rows = Rows::of(plan.batch, &judged.taken);
         rows.insert(&self.service, &tokens).await?;
         if let Err(error) = rows.check(&self.service, plan.batch).await {

@@ -99,6 +99,11 @@ impl SqlConfig {
         Ok(Place::Postgres)
     }
 
+    /// Whether it is a server's, which many processes can share.
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.place(), Ok(Place::Postgres))
+    }
+
     /// SQLite's file; an error where the database is another.
     pub fn path(&self) -> Result<PathBuf, SqlConfigError> {
         // The whole address is not repeated: it may hold a password.

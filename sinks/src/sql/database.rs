@@ -49,6 +49,17 @@ impl Database {
         }
     }
 
+    /// A server's database, for writing and for reading, that need not be there yet; none where the database is a file.
+    pub(crate) fn later(config: &SqlConfig) -> Result<Option<(Self, Self)>, SqlError> {
+        match place(config)? {
+            Place::Sqlite(_) => Ok(None),
+            Place::Postgres => {
+                let open = |role| Postgres::later(config, role).map(Self::Postgres);
+                Ok(Some((open(Role::Writer)?, open(Role::Reader)?)))
+            }
+        }
+    }
+
     /// Opens a database that exists, with connections that cannot write.
     pub(crate) async fn open_for_reading(config: &SqlConfig) -> Result<Self, SqlError> {
         match place(config)? {

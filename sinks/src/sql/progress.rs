@@ -2,10 +2,12 @@
 //! from it is in the database once the partition's highest cause is N or more. Within one process; it starts from what the
 //! database says.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use streambook_model::position::{Offset, TopicPartition};
 use tokio::sync::watch;
+
+use super::{reads::SqlReads, service};
 
 /// How a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,11 @@ impl Committed {
         Progress { causes: self.causes.subscribe() }
     }
 
+    /// What is committed.
+    pub(crate) fn all(&self) -> Causes {
+        self.causes.borrow().clone()
+    }
+
     /// Makes a commit known.
     pub(crate) fn advance(&self, committed: &Causes) {
         self.causes.send_modify(|causes| {
@@ -56,6 +63,22 @@ impl Committed {
 }
 
 impl Progress {
+    /// Follows a sink that runs in another process, by asking its database every so often, for as long as the future runs.
+    /// While the database cannot be asked, waits end without having seen anything.
+    pub fn elsewhere(reads: SqlReads, every: Duration) -> (Self, impl Future<Output = ()> + Send) {
+        let committed = Committed::starting_at(Causes::new());
+        let progress = committed.follow();
+        let asking = async move {
+            loop {
+                if let Ok((_, causes)) = service::positions(&reads.database).await {
+                    committed.advance(&causes);
+                }
+                tokio::time::sleep(every).await;
+            }
+        };
+        (progress, asking)
+    }
+
     /// The highest inbox offset whose consequences in this partition are committed.
     pub fn cause_offset(&self, at: &TopicPartition) -> Option<Offset> {
         self.causes.borrow().get(at).copied()

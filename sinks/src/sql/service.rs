@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use streambook_model::position::{Offset, TopicPartition};
-use streambook_runtime::{lineage::Mark, sink::Batch};
+use streambook_runtime::{
+    lineage::{Mark, Marks},
+    sink::Batch,
+};
 
 use super::{
     cell::{Cell, signed},
@@ -15,9 +18,6 @@ use super::{
     reads::topic_partition,
     table::{Existing, Rows, Table},
 };
-
-/// What was last taken from each task in each partition.
-pub(crate) type Marks = BTreeMap<(TopicPartition, String), Mark>;
 
 static SOURCES: Table = Table {
     name: "sink_sources",

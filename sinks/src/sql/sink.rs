@@ -9,7 +9,7 @@ use streambook_model::{
     topics::{self, TopicDef},
 };
 use streambook_runtime::{
-    lineage::{Mark, Verdict, judge},
+    lineage::{Gaps, Mark, Marks, Verdict, judge},
     sink::{Batch, Delivered, Sink, SinkError},
 };
 
@@ -20,7 +20,7 @@ use super::{
     progress::{Causes, Committed, Progress},
     reads::SqlReads,
     rows::Collector,
-    service::{self, Failed, Marks, Write},
+    service::{self, Failed, Write},
 };
 
 /// The topics in SQL.
@@ -39,9 +39,19 @@ pub struct SqlSink {
     pub(super) database: Database,
     reads: SqlReads,
     pub(super) marks: Marks,
+    gaps: Gaps,
     committed: Committed,
     /// The end of a batch whose commit failed without saying whether it had happened.
     pub(super) unsure: Option<BTreeMap<TopicPartition, Offset>>,
+    /// The server was away when this was made, and nothing has been read from it yet.
+    absent: Option<Absent>,
+}
+
+/// A database that could not be opened, and may be there another time.
+#[derive(Debug)]
+struct Absent {
+    config: SqlConfig,
+    reason: SqlError,
 }
 
 /// What a batch comes to: the records that are not repeats, and what is remembered after it.
@@ -58,7 +68,48 @@ impl SqlSink {
         let reads = SqlReads::new(Database::open_for_reading(config).await?);
         let marks = service::marks(&database).await?;
         let (_, causes) = service::positions(&database).await?;
-        Ok(Self { database, reads, marks, committed: Committed::starting_at(causes), unsure: None })
+        let committed = Committed::starting_at(causes);
+        Ok(Self { database, reads, marks, gaps: Gaps::Stop, committed, unsure: None, absent: None })
+    }
+
+    /// The same, but a server that is away is waited for: [`Sink::positions`] opens the database as soon as it is there, its
+    /// schema included, and until then reads fail and [`SqlSink::absence`] says why.
+    pub async fn open_when_there(config: &SqlConfig) -> Result<Self, SqlError> {
+        let reason = match Self::open(config).await {
+            Err(error) if error.may_be_retried() => error,
+            opened => return opened,
+        };
+        let Some((database, reads)) = Database::later(config)? else { return Err(reason) };
+        Ok(Self {
+            database,
+            reads: SqlReads::new(reads),
+            marks: Marks::new(),
+            gaps: Gaps::Stop,
+            committed: Committed::starting_at(Causes::new()),
+            unsure: None,
+            absent: Some(Absent { config: config.clone(), reason }),
+        })
+    }
+
+    /// The same sink on a log whose senders resend what it loses.
+    #[must_use]
+    pub fn with_gaps(self, gaps: Gaps) -> Self {
+        Self { gaps, ..self }
+    }
+
+    /// Why the database could not be opened, as long as it was not.
+    pub fn absence(&self) -> Option<&SqlError> {
+        self.absent.as_ref().map(|absent| &absent.reason)
+    }
+
+    /// Opens the database that was away, and goes on from what it says.
+    async fn arrive(&mut self) -> Result<(), SqlError> {
+        let Some(absent) = &self.absent else { return Ok(()) };
+        let opened = Self::open(&absent.config).await?;
+        opened.reads.close().await;
+        self.committed.advance(&opened.committed.all());
+        (self.database, self.marks, self.absent) = (opened.database, opened.marks, None);
+        Ok(())
     }
 
     /// The reads of the same database.
@@ -143,7 +194,7 @@ impl SqlSink {
                 offset: delivered.offset.0,
                 reason: fault.to_string(),
             };
-            if judge(*last, source).map_err(stopped)? == Verdict::Repeat {
+            if judge(*last, source, self.gaps).map_err(stopped)? != Verdict::Take {
                 return Ok(false);
             }
         }
@@ -163,10 +214,17 @@ impl Sink for SqlSink {
     }
 
     async fn positions(&mut self) -> Result<BTreeMap<TopicPartition, Offset>, SinkError> {
-        let positions = service::positions(&self.database).await;
-        positions
+        let read = async {
+            self.arrive().await?;
+            service::positions(&self.database).await
+        };
+        read.await
             .map(|(positions, _)| positions)
             .map_err(|error| error.into_sink_error("reading the positions"))
+    }
+
+    fn marks(&self) -> Marks {
+        self.marks.clone()
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {

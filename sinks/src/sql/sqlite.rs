@@ -22,7 +22,7 @@ use super::{
     config::SqlConfig,
     error::SqlError,
     query::Query,
-    table::{Rows, Table},
+    table::{Existing, Rows, Table},
 };
 
 /// Rows of one `INSERT`: beyond this nothing is gained, and the number of different statements stays small.
@@ -212,7 +212,10 @@ fn insert_text(table: &Table, rows: usize) -> String {
     let row = format!("({})", vec!["?"; table.columns.len()].join(", "));
     let values = vec![row.as_str(); rows].join(", ");
     let columns = table.columns.join(", ");
-    format!("INSERT INTO {} ({columns}) VALUES {values}{}", table.name, table.conflict_clause())
+    // A failure undoes the whole transaction. That a statement can be undone by itself as well would cost a copy of each
+    // page it touches.
+    let insert = if matches!(table.existing, Existing::Refuse) { "INSERT OR FAIL" } else { "INSERT" };
+    format!("{insert} INTO {} ({columns}) VALUES {values}{}", table.name, table.conflict_clause())
 }
 
 fn largest_power_of_two_in(number: usize) -> usize {

@@ -19,7 +19,14 @@ use streambook_model::{
     topics,
 };
 use streambook_runtime::{
-    metrics::Metric, sink::Batch, state::StateError, step::Output, store::TaskStore, table::Table,
+    lineage::{Gaps, Mark, Marks, Verdict, judge},
+    metrics::Metric,
+    processor::Fault,
+    sink::{Batch, Delivered},
+    state::StateError,
+    step::Output,
+    store::TaskStore,
+    table::Table,
 };
 
 /// The queue could not be read or changed.
@@ -31,6 +38,17 @@ pub enum QueueError {
     /// The store did not take a change.
     #[error("cannot change the delivery queue")]
     Commit(#[from] LogError),
+    /// A record contradicts one that was taken before, or one before it is missing.
+    #[error("{partition} offset {offset}")]
+    Lineage {
+        /// The partition.
+        partition: TopicPartition,
+        /// The offset.
+        offset: Offset,
+        /// Why.
+        #[source]
+        source: Box<Fault>,
+    },
     /// A public record could not be encoded.
     #[error("cannot encode a delivery attempt")]
     Encode(#[from] CodecError),
@@ -64,6 +82,14 @@ struct Position {
 }
 
 const POSITIONS: Table<Position> = Table::new(1);
+/// What was last taken from a task in a partition, to be dropped when it comes again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Taken {
+    partition: TopicPartition,
+    task: String,
+    mark: Mark,
+}
+
 const ENDPOINTS: Table<Endpoint> = Table::new(2);
 const DELIVERIES: Table<Delivery> = Table::new(3);
 /// Messages that were given up, kept to be replayed: under (endpoint, event).
@@ -72,8 +98,13 @@ const EXHAUSTED: Table<Delivery> = Table::new(4);
 /// How many messages wait.
 const PENDING: Table<u64> = Table::new(5);
 
+/// Under (topic, partition, task).
+const TAKEN: Table<Taken> = Table::new(6);
+
 /// More partitions than the sink's inputs have.
 const POSITIONS_MAX: usize = 1_000;
+/// More tasks in all partitions than send to the sink's inputs.
+const TAKEN_MAX: usize = 100_000;
 
 /// The queue, shared by the sink, which fills it, and the courier, which empties it.
 pub struct DeliveryQueue {
@@ -83,15 +114,17 @@ pub struct DeliveryQueue {
 
 struct Inner {
     store: TaskStore,
-    /// The earliest due time of every endpoint that something waits for.
+    gaps: Gaps,
+    /// The earliest due time of every endpoint that something waits for. Scans begin there: before it lies nothing but what
+    /// was delivered, which the store walks over one by one until it has compacted it away.
     waiting: BTreeMap<EndpointId, Timestamp>,
 }
 
 impl DeliveryQueue {
-    /// Opens the queue in the store.
-    pub fn open(log: Arc<EmbeddedLog>) -> Result<Arc<Self>, QueueError> {
-        let store = TaskStore::open(log, "webhooks", Partition(0))?;
-        let mut inner = Inner { store, waiting: BTreeMap::new() };
+    /// Opens the queue in the store; what comes again is dropped, and `gaps` says what a gap means.
+    pub fn open(store: Arc<EmbeddedLog>, gaps: Gaps) -> Result<Arc<Self>, QueueError> {
+        let store = TaskStore::open(store, "webhooks", Partition(0))?;
+        let mut inner = Inner { store, gaps, waiting: BTreeMap::new() };
         inner.load()?;
         Ok(Arc::new(Self { inner: Mutex::new(inner), changed: tokio::sync::Notify::new() }))
     }
@@ -102,11 +135,20 @@ impl DeliveryQueue {
         Ok(positions.into_iter().map(|position| (position.partition, position.next)).collect())
     }
 
+    /// The last record taken of each task.
+    pub(super) fn marks(&self) -> Result<Marks, QueueError> {
+        let taken = TAKEN.scan_prefix(&self.inner.lock().store, (), TAKEN_MAX)?;
+        Ok(taken.into_iter().map(|taken| ((taken.partition, taken.task), taken.mark)).collect())
+    }
+
     /// Takes a batch: endpoints, messages and positions, in one commit.
     pub(super) fn accept(&self, batch: &Batch) -> Result<(), QueueError> {
         let mut inner = self.inner.lock();
         for record in &batch.records {
-            match &record.message {
+            if !inner.takes(record)? {
+                continue;
+            }
+            match &*record.message {
                 Message::EndpointChanged(change) => {
                     let endpoint = &change.endpoint;
                     ENDPOINTS.put(&mut inner.store, endpoint.id, endpoint)?;
@@ -144,8 +186,9 @@ impl DeliveryQueue {
         limit: usize,
     ) -> Result<Vec<Delivery>, QueueError> {
         let after = Timestamp::from_millis(now.millis().saturating_add(1));
-        let from = (endpoint, Timestamp::from_millis(i64::MIN));
-        Ok(DELIVERIES.scan(&self.inner.lock().store, from, (endpoint, after), limit)?)
+        let inner = self.inner.lock();
+        let Some(earliest) = inner.waiting.get(&endpoint) else { return Ok(Vec::new()) };
+        Ok(DELIVERIES.scan(&inner.store, (endpoint, *earliest), (endpoint, after), limit)?)
     }
 
     /// An endpoint as the registry last stated it.
@@ -198,6 +241,27 @@ impl Inner {
         Ok(())
     }
 
+    /// Whether a record is new. The first of a task in a partition is accepted whatever its number, since what was before it
+    /// may have been trimmed.
+    fn takes(&mut self, record: &Delivered) -> Result<bool, QueueError> {
+        let Some(source) = &record.message.meta().source else { return Ok(true) };
+        let (partition, task) = (record.from.clone(), source.task.clone());
+        let key = (partition.topic.as_str().to_owned(), partition.partition.0, task.clone());
+        if let Some(last) = TAKEN.get(&self.store, key.clone())? {
+            let stopped = |fault| QueueError::Lineage {
+                partition: partition.clone(),
+                offset: record.offset,
+                source: Box::new(fault),
+            };
+            if judge(last.mark, source, self.gaps).map_err(stopped)? != Verdict::Take {
+                return Ok(false);
+            }
+        }
+        let mark = Mark { seq: source.seq, chain: source.chain };
+        TAKEN.put(&mut self.store, key, &Taken { partition, task, mark })?;
+        Ok(true)
+    }
+
     fn enqueue(&mut self, message: WebhookMessage) -> Result<(), StateError> {
         let due = message.meta.recorded_at;
         self.put(&Delivery { message, attempts: 0, due })
@@ -230,7 +294,9 @@ impl Inner {
     }
 
     fn refresh(&mut self, endpoint: EndpointId) -> Result<(), StateError> {
-        match DELIVERIES.scan_prefix(&self.store, endpoint, 1)?.pop() {
+        let Some(earliest) = self.waiting.get(&endpoint) else { return Ok(()) };
+        let (from, to) = ((endpoint, *earliest), (endpoint, u64::MAX));
+        match DELIVERIES.scan(&self.store, from, to, 1)?.pop() {
             Some(first) => self.waiting.insert(endpoint, first.due),
             None => self.waiting.remove(&endpoint),
         };

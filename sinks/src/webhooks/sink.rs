@@ -8,6 +8,7 @@ use streambook_model::{
     topics::{self, TopicDef},
 };
 use streambook_runtime::{
+    lineage::Marks,
     sink::{Batch, Sink, SinkError},
     step::chain_of,
 };
@@ -38,6 +39,11 @@ impl Sink for WebhooksSink {
 
     async fn positions(&mut self) -> Result<BTreeMap<TopicPartition, Offset>, SinkError> {
         self.queue.positions().map_err(|error| stop(&error))
+    }
+
+    /// Senders keep what they are not told of, so a queue that cannot be read only has them keep it for longer.
+    fn marks(&self) -> Marks {
+        self.queue.marks().unwrap_or_default()
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {

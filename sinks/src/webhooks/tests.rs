@@ -30,7 +30,7 @@ use streambook_model::{
     topics,
 };
 use streambook_runtime::{
-    clock, health::Health, publisher::Publisher, secrets::SecretKey, sink_runner::SinkRunner,
+    clock, health::Health, lineage::Gaps, publisher::Publisher, secrets::SecretKey, sink_runner::SinkRunner,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -95,7 +95,7 @@ impl Bench {
             log.ensure_topic(&spec).await.unwrap();
         }
         let (health, stop) = (Health::default(), CancellationToken::new());
-        let queue = DeliveryQueue::open(Arc::clone(&log)).unwrap();
+        let queue = DeliveryQueue::open(Arc::clone(&log), Gaps::Stop).unwrap();
         let shared: Arc<dyn Log> = Arc::<EmbeddedLog>::clone(&log);
         let sink = WebhooksSink::new(Arc::clone(&queue));
         let sink =

@@ -15,7 +15,7 @@ use streambook_model::{
     message::Message,
     meta::Meta,
     records::{
-        chain::ChainFork,
+        chain::{ChainFork, ChainRebuild},
         registry::{Administrator, ApiKey, ApiKeyChanged, PutApiKey, Scope},
         webhook::{AttemptOutcome, WebhookAttempt},
     },
@@ -109,7 +109,14 @@ fn written_out() -> Vec<Message> {
         found_number: BlockNumber(10),
         found_hash: BlockHash::new([2; 32]),
     };
+    let rebuild = ChainRebuild {
+        meta: meta.clone(),
+        chain: ChainId(1),
+        number: BlockNumber(9),
+        hash: BlockHash::new([3; 32]),
+    };
     vec![
+        rebuild.into(),
         ApiKeyChanged { meta: meta.clone(), api_key: api_key.clone() }.into(),
         PutApiKey { meta, administrator, api_key }.into(),
         attempt.into(),

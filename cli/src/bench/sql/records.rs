@@ -212,7 +212,7 @@ impl Feed {
 
     fn give(&mut self, from: TopicPartition, message: Message) {
         let next = self.next.entry(from.clone()).or_default();
-        self.waiting.push(Delivered { from, offset: Offset(*next), message });
+        self.waiting.push(Delivered { from, offset: Offset(*next), message: Box::new(message) });
         *next += 1;
     }
 }

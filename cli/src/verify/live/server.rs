@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{place::Place, said::Said};
 use crate::verify::{
+    Asked,
     manner::Manner,
     progress::{Progress, Stage},
     verify_as,
@@ -152,7 +153,8 @@ impl Server {
         tracing::info!("verifying, because somebody asked");
         let mut progress = Lines(lines.clone());
         let log = Arc::clone(&self.log);
-        let verified = verify_as(Manner::Beside, log, &self.processors, Some(&self.sql), &mut progress);
+        let verified =
+            verify_as(Asked::Store(Manner::Beside, log), &self.processors, Some(&self.sql), &mut progress);
         let said = match Box::pin(verified).await {
             Ok(report) => {
                 if let Some(difference) = &report.first_difference {

@@ -8,7 +8,7 @@ use streambook_model::{
     id::PaymentId,
     meta::Source,
     money::Amount,
-    position::{Offset, Partition},
+    position::{Offset, Partition, TopicPartition},
     records::{
         ledger::{AccountId, LedgerTransaction},
         payment::PaymentEvent,
@@ -26,6 +26,7 @@ use super::{
     table::{BALANCES, ENTRIES, EVENTS, PAYMENTS, REFUNDS, TRANSACTIONS, Table},
 };
 use crate::verify::{
+    manner::Manner,
     replay::Shared,
     report::{Difference, Halt, VerifyFailure},
 };
@@ -53,21 +54,26 @@ struct Taken {
     topic: TopicDef,
     /// The sink's next offset: nothing from here on is in SQL.
     until: u64,
-    /// Records seen, those beyond `until` included.
-    seen: u64,
+    /// Where the records end, those beyond `until` included.
+    end: u64,
+    /// The position from which on rows are to be compared.
+    next: i64,
     last: Option<Source>,
 }
 
 impl Taken {
-    fn new(sql: &Sql, topic: TopicDef, partition: Partition) -> Self {
-        Self { topic, until: sql.next(topic, partition), seen: 0, last: None }
+    fn new((sql, shared): (&Sql, &Shared), topic: TopicDef, partition: Partition) -> Self {
+        // On a shared log there may be records at the end that the sink reads and leaves out.
+        let end = shared.ends.get(&TopicPartition::new(topic.topic(), partition));
+        let end = end.filter(|_| shared.manner == Manner::Shared).map_or(0, |end| end.0);
+        Self { topic, until: sql.next(topic, partition), end, next: base(partition), last: None }
     }
 
     /// Whether a record is in SQL.
     fn takes(&mut self, offset: Offset, source: Option<&Source>) -> bool {
-        self.seen = offset.0 + 1;
+        self.end = self.end.max(offset.0 + 1);
         let takes = offset.0 < self.until;
-        if takes && self.seen == self.until {
+        if takes {
             self.last = source.cloned();
         }
         takes
@@ -81,8 +87,8 @@ impl<'a> BookRows<'a> {
             sql,
             shared,
             partition,
-            ledger: Taken::new(sql, topics::LEDGER_TRANSACTIONS, partition),
-            events: Taken::new(sql, topics::PAYMENTS_EVENTS, partition),
+            ledger: Taken::new((sql, shared), topics::LEDGER_TRANSACTIONS, partition),
+            events: Taken::new((sql, shared), topics::PAYMENTS_EVENTS, partition),
             transactions: Vec::new(),
             payment_events: Vec::new(),
             balances: BTreeMap::new(),
@@ -121,20 +127,22 @@ impl<'a> BookRows<'a> {
     fn compare_transactions(&mut self) -> Result<(), Halt> {
         let batch = std::mem::take(&mut self.transactions);
         let rows: Vec<_> = batch.iter().map(|(position, it)| expected::transaction(*position, it)).collect();
-        self.compare(&TRANSACTIONS, topics::LEDGER_TRANSACTIONS, &rows)?;
+        let from = self.ledger.next;
+        self.compare(&TRANSACTIONS, (topics::LEDGER_TRANSACTIONS, from), &rows)?;
         let lines = |(position, it): &(i64, LedgerTransaction)| {
             let lines =
                 (1_i64..).zip(&it.entries).map(|(line, entry)| expected::entry(*position, line, entry));
             lines.collect::<Vec<_>>()
         };
         let rows: Vec<_> = batch.iter().flat_map(lines).collect();
-        self.compare(&ENTRIES, topics::LEDGER_TRANSACTIONS, &rows)
+        self.ledger.next = self.compare(&ENTRIES, (topics::LEDGER_TRANSACTIONS, from), &rows)?;
+        Ok(())
     }
 
     fn compare_events(&mut self) -> Result<(), Halt> {
         let batch = std::mem::take(&mut self.payment_events);
         let rows: Vec<_> = batch.iter().map(|(position, event)| expected::event(*position, event)).collect();
-        self.compare(&EVENTS, topics::PAYMENTS_EVENTS, &rows)?;
+        self.events.next = self.compare(&EVENTS, (topics::PAYMENTS_EVENTS, self.events.next), &rows)?;
         let mut last: BTreeMap<PaymentId, (i64, &PaymentEvent)> = BTreeMap::new();
         for (position, event) in &batch {
             last.insert(event.payment.id, (*position, event));
@@ -148,17 +156,24 @@ impl<'a> BookRows<'a> {
         Ok(())
     }
 
-    /// Compares a run of rows with what SQL has between the first and the last position.
-    fn compare(&mut self, table: &'static Table, topic: TopicDef, rows: &[Row]) -> Result<(), Halt> {
+    /// Compares a run of rows with what SQL has from a position to the last one; gives the position after that.
+    fn compare(
+        &mut self,
+        table: &'static Table,
+        (topic, from): (TopicDef, i64),
+        rows: &[Row],
+    ) -> Result<i64, Halt> {
         let position = |row: Option<&Row>| match row.and_then(|row| row.first()) {
             Some(Cell::Integer(position)) => Some(*position),
             _ => None,
         };
-        let (Some(from), Some(to)) = (position(rows.first()), position(rows.last())) else { return Ok(()) };
-        let found = self.fetch(table, from, to.saturating_add(1))?;
+        let Some(last) = position(rows.last()) else { return Ok(from) };
+        let to = last.saturating_add(1);
+        // One more than there must be says that there is one too many.
+        let found = self.fetch(table, (from, to), rows.len() + 1)?;
         self.rows += rows.len() as u64;
         match table.first_difference(rows, &found) {
-            None => Ok(()),
+            None => Ok(to),
             Some((difference, key)) => {
                 let at = position(Some(&key)).unwrap_or(from);
                 Err(at_position(difference.of(Invariant::SqlIsTheLog), topic, at).into())
@@ -166,9 +181,14 @@ impl<'a> BookRows<'a> {
         }
     }
 
-    fn fetch(&self, table: &'static Table, from: i64, to: i64) -> Result<Vec<Row>, VerifyFailure> {
-        let keys = table.key_columns();
-        let sql = format!("{} WHERE position >= $1 AND position < $2 ORDER BY {keys}", table.select());
+    fn fetch(
+        &self,
+        table: &'static Table,
+        (from, to): (i64, i64),
+        limit: usize,
+    ) -> Result<Vec<Row>, VerifyFailure> {
+        let (select, keys) = (table.select(), table.key_columns());
+        let sql = format!("{select} WHERE position >= $1 AND position < $2 ORDER BY {keys} LIMIT {limit}");
         let arguments = [Cell::Integer(from), Cell::Integer(to)];
         self.shared.runtime.block_on(self.sql.rows(table.name, sql, &arguments))
     }
@@ -188,17 +208,22 @@ impl<'a> BookRows<'a> {
 
     /// The sink's position is one that it can have come to.
     fn not_ahead(&self, taken: &Taken) -> Result<(), Halt> {
-        if taken.until <= taken.seen {
+        if taken.until <= taken.end {
             return Ok(());
         }
         let what =
             format!("the position of SQL in {}/{} is past the records", taken.topic.name, self.partition);
-        let expected = format!("at most {}", taken.seen);
-        let at = self.position(Offset(taken.seen));
+        let expected = format!("at most {}", taken.end);
+        let at = self.position(Offset(taken.end));
         Err(at_position(Difference::new(what, expected, taken.until.to_string()), taken.topic, at).into())
     }
 
     fn nothing_beyond(&self, table: &'static Table, taken: &Taken) -> Result<(), Halt> {
+        // What the sink has read and left out after the last row has none.
+        let until = self.position(Offset(taken.until));
+        if taken.next < until {
+            self.nothing_else(table, taken, &self.fetch(table, (taken.next, until), 1)?)?;
+        }
         let (start, end) = (base(self.partition), base(self.partition).saturating_add(OFFSETS));
         // The sink may have gone on, so the position is the one at the moment of the query.
         let next = "SELECT max(next_offset) FROM sink_offsets WHERE topic = $2 AND partition = $3";
@@ -209,7 +234,14 @@ impl<'a> BookRows<'a> {
         );
         let (topic, partition) = (Cell::text(taken.topic.name), Cell::Integer(self.partition.0.into()));
         let arguments = [Cell::Integer(start), topic, partition, Cell::Integer(end)];
-        let found = self.shared.runtime.block_on(self.sql.rows(table.name, sql, &arguments))?;
+        self.nothing_else(
+            table,
+            taken,
+            &self.shared.runtime.block_on(self.sql.rows(table.name, sql, &arguments))?,
+        )
+    }
+
+    fn nothing_else(&self, table: &'static Table, taken: &Taken, found: &[Row]) -> Result<(), Halt> {
         let Some(row) = found.first() else { return Ok(()) };
         let at = match row.first() {
             Some(Cell::Integer(position)) => *position,

@@ -277,10 +277,10 @@ impl Walk<'_> {
     }
 }
 
-/// A payment's row is another than its last event leads to, and that event is no longer in the log.
+/// A payment's row is another than its last event leads to, and that event is no longer in the log, or was not when it was copied.
 fn unnamed(table: &Table, row: &Row) -> Difference {
     let key: Vec<_> = table.key_of(row).iter().map(ToString::to_string).collect();
     let what = format!("a row of {} in SQL is changed: {}", table.name, key.join(", "));
-    Difference::new(what, "the payment after its last event, which was trimmed", "another content")
+    Difference::new(what, "the payment after its last event, which is not at hand", "another content")
         .of(Invariant::SqlIsTheLog)
 }

@@ -6,7 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use streambook_log::{Log as _, Visibility};
 use streambook_model::{
     codec,
     message::Message,
@@ -15,6 +14,7 @@ use streambook_model::{
     records::{ledger::LedgerTransaction, payment::PaymentEvent},
     topics,
 };
+use streambook_runtime::lineage::{Gaps, Mark, Verdict, judge};
 
 use super::{
     Next, OFFSETS, base,
@@ -24,7 +24,7 @@ use super::{
     table::{BALANCES, PAYMENTS, REFUNDS, Table},
 };
 use crate::verify::{
-    records::READ,
+    mirror::arrived,
     replay::Shared,
     report::{Difference, Halt, VerifyFailure},
 };
@@ -88,8 +88,8 @@ impl<'a> Tail<'a> {
         let mut read = VecDeque::new();
         while from < to {
             if read.is_empty() {
-                let log = Arc::clone(&self.shared.log);
-                read = log.read(at, Offset(from), READ, Visibility::Written).await?.into();
+                let log = Arc::clone(&self.shared.origin);
+                read = arrived(&*log, (at, Offset(from)), self.shared.patience).await?.into();
             }
             let Some(record) = read.pop_front() else {
                 let (expected, found) = (format!("at most {from}"), to.to_string());
@@ -105,22 +105,32 @@ impl<'a> Tail<'a> {
 
     fn take(&mut self, at: &TopicPartition, record: &streambook_log::Record) -> Result<(), Halt> {
         let position = base(at.partition).saturating_add(i64::try_from(record.offset.0).unwrap_or(OFFSETS));
-        let source = match codec::decode(&record.value) {
-            Ok(Message::LedgerTransaction(it)) => {
-                self.transaction(&it)?;
-                it.meta.source
-            }
-            Ok(Message::PaymentEvent(event)) => {
-                self.event(position, &event)?;
-                event.meta.source
-            }
-            // The log's own check names such a record; no row is made of it.
-            _ => None,
-        };
-        if let Some(source) = source {
-            self.sources.insert((at.topic.as_str().to_owned(), at.partition.0.into()), source);
+        // The log's own check names a record that is none of these; no row is made of it.
+        let Ok(message) = codec::decode(&record.value) else { return Ok(()) };
+        if !self.takes(at, record.offset, message.meta().source.as_ref())? {
+            return Ok(());
+        }
+        match &message {
+            Message::LedgerTransaction(it) => self.transaction(it)?,
+            Message::PaymentEvent(event) => self.event(position, event)?,
+            _ => return Ok(()),
+        }
+        if let Some(source) = &message.meta().source {
+            self.sources.insert((at.topic.as_str().to_owned(), at.partition.0.into()), source.clone());
         }
         Ok(())
+    }
+
+    /// Whether the sink takes a record: on a shared log it leaves out what it has, and what comes again.
+    fn takes(&self, at: &TopicPartition, offset: Offset, source: Option<&Source>) -> Result<bool, Halt> {
+        let (Gaps::AwaitResend, Some(source)) = (self.shared.manner.gaps(), source) else { return Ok(true) };
+        let last = self.sources.get(&(at.topic.as_str().to_owned(), i64::from(at.partition.0)));
+        let last = last.map_or(Mark::START, |last| Mark { seq: last.seq, chain: last.chain });
+        let differs = |fault: streambook_runtime::processor::Fault| {
+            let what = "a task has sent one number twice, with different content";
+            Difference::new(what, format!("running hash {}", last.chain), fault.to_string()).at(at, offset)
+        };
+        Ok(judge(last, source, Gaps::AwaitResend).map_err(differs)? == Verdict::Take)
     }
 
     fn transaction(&mut self, it: &LedgerTransaction) -> Result<(), VerifyFailure> {

@@ -2,9 +2,11 @@
 //! has tampered with.
 
 mod books;
+mod cluster;
 mod live;
 mod log;
 mod postgres;
+mod shared;
 mod sql;
 mod world;
 

@@ -41,6 +41,7 @@ use streambook_processors::{
 use streambook_runtime::{
     clock,
     health::Health,
+    lineage::Gaps,
     processor::Processor,
     publisher::Publisher,
     runner::{Runner, supervise},
@@ -155,33 +156,7 @@ impl World {
 
     /// The same with this database.
     pub(super) async fn fill(&self, config: &SqlConfig) {
-        let log = self.open();
-        let sink = SqlSink::open(config).await.unwrap();
-        let (reads, stop) = (sink.reads(), CancellationToken::new());
-        let limit = ReadLimit { records: 5_000, bytes: 8 << 20 };
-        let fed =
-            SinkRunner::new(Arc::<EmbeddedLog>::clone(&log), sink, limit, clock::system(), Health::default());
-        let sink = tokio::spawn(fed.run(stop.clone()));
-        let mut wanted = 0;
-        let topics = [topics::LEDGER_TRANSACTIONS, topics::PAYMENTS_EVENTS, topics::REGISTRY_EVENTS];
-        for topic in topics {
-            for number in 0..topic.partitions {
-                let at = TopicPartition::new(topic.topic(), Partition(number));
-                wanted += log.bounds(&at, Visibility::Written).await.unwrap().records();
-            }
-        }
-        let taken = async || {
-            let positions = reads.positions().await.unwrap();
-            let ours =
-                positions.iter().filter(|(at, _)| topics.iter().any(|topic| topic.topic() == at.topic));
-            ours.map(|(_, next)| next.0).sum::<u64>()
-        };
-        while taken().await != wanted {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        stop.cancel();
-        sink.await.unwrap();
-        reads.close().await;
+        fill(&self.open(), config, Gaps::Stop).await;
     }
 
     /// The same once more, in a directory of its own.
@@ -190,6 +165,35 @@ impl World {
         copy_files(self.directory.path(), directory.path());
         Self { directory }
     }
+}
+
+/// Runs the real sink until it has taken everything of this log.
+pub(super) async fn fill(log: &Arc<EmbeddedLog>, config: &SqlConfig, gaps: Gaps) {
+    let sink = SqlSink::open(config).await.unwrap().with_gaps(gaps);
+    let (reads, stop) = (sink.reads(), CancellationToken::new());
+    let limit = ReadLimit { records: 5_000, bytes: 8 << 20 };
+    let fed =
+        SinkRunner::new(Arc::<EmbeddedLog>::clone(log), sink, limit, clock::system(), Health::default());
+    let sink = tokio::spawn(fed.run(stop.clone()));
+    let mut wanted = 0;
+    let topics = [topics::LEDGER_TRANSACTIONS, topics::PAYMENTS_EVENTS, topics::REGISTRY_EVENTS];
+    for topic in topics {
+        for number in 0..topic.partitions {
+            let at = TopicPartition::new(topic.topic(), Partition(number));
+            wanted += log.bounds(&at, Visibility::Written).await.unwrap().records();
+        }
+    }
+    let taken = async || {
+        let positions = reads.positions().await.unwrap();
+        let ours = positions.iter().filter(|(at, _)| topics.iter().any(|topic| topic.topic() == at.topic));
+        ours.map(|(_, next)| next.0).sum::<u64>()
+    };
+    while taken().await != wanted {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stop.cancel();
+    sink.await.unwrap();
+    reads.close().await;
 }
 
 fn options(database: &Path) -> SqliteConnectOptions {
@@ -212,7 +216,7 @@ pub(super) async fn tamper(database: &Path, sql: &str) {
 
 /// Copies a directory. The threads of a store that was just closed may still be removing files they have replaced: then
 /// it is begun again.
-fn copy_files(from: &Path, to: &Path) {
+pub(super) fn copy_files(from: &Path, to: &Path) {
     loop {
         match try_to_copy(from, to) {
             Err(error) if error.kind() == ErrorKind::NotFound => std::fs::remove_dir_all(to).unwrap(),
@@ -299,7 +303,7 @@ fn at_rest(log: &Arc<EmbeddedLog>) -> Option<u64> {
     Some(records)
 }
 
-async fn administer(log: &Arc<EmbeddedLog>) {
+pub(super) async fn administer(log: &Arc<EmbeddedLog>) {
     let publisher = Publisher::new(Arc::<EmbeddedLog>::clone(log));
     let settings = Settings {
         version: 0,

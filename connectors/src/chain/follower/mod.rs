@@ -218,6 +218,15 @@ impl Follower {
         None
     }
 
+    /// Takes back the last `Head`, which was not handed on, since not enough nodes say the same. Its blocks stay observed: a
+    /// block says nothing about being canonical.
+    pub fn disown_head(&mut self, before: Option<BlockRef>) {
+        self.head = before;
+        if matches!(self.mode, Mode::Idle) {
+            self.tip = before;
+        }
+    }
+
     /// Makes the blocks observed so far count while catching up; to be called now and then.
     pub fn flush_head(&mut self) -> Option<Observation> {
         match (self.mode, self.tip) {

@@ -13,7 +13,15 @@ impl Follower {
         self.mode = Mode::Idle;
         self.pending.clear();
         let target = reported.reference();
-        let Some(head) = self.head else { return Step::asking(self.begin(target)) };
+        let Some(head) = self.head else {
+            if self.tree.contains(target.hash) {
+                return Step {
+                    observations: self.observe_head(target).into_iter().collect(),
+                    next: Next::Done,
+                };
+            }
+            return Step::asking(self.begin(target));
+        };
         if target == head {
             return self.wait(Wait::UpToDate);
         }

@@ -17,28 +17,28 @@ use crate::chain::status::{ChainState, ChainStatus};
 use crate::chain::types::{BlockId, ForkBelowFinality, Observation};
 
 /// No wait in these tests takes anything near this; it ends a test that would hang.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-fn config(nodes: &[&Node]) -> ChainConfig {
+pub(super) fn config(nodes: &[&Node]) -> ChainConfig {
     let rpc: Vec<_> = nodes.iter().map(|node| node.url.as_str()).collect();
     let token = serde_json::json!({ "asset": format!("usdc:{CHAIN}"), "address": TOKEN, "decimals": 6 });
     serde_json::from_value(serde_json::json!({
         "id": CHAIN, "rpc": rpc, "confirmations": 3, "tokens": [token], "poll_interval_ms": 10,
-        "request_timeout_ms": 500, "retry_min_ms": 5, "retry_max_ms": 40, "response_limit_bytes": 1 << 19,
+        "request_timeout_ms": 500, "retry_min_ms": 5, "retry_max_ms": 40, "absent_after_ms": 100, "response_limit_bytes": 1 << 19,
     }))
     .unwrap()
 }
 
-struct Running {
+pub(super) struct Running {
     observations: mpsc::Receiver<Observation>,
-    consumer: Consumer,
-    status: watch::Receiver<ChainStatus>,
+    pub(super) consumer: Consumer,
+    pub(super) status: watch::Receiver<ChainStatus>,
     stop: CancellationToken,
     ended: tokio::task::JoinHandle<Result<(), RunError>>,
 }
 
 impl Running {
-    fn start(config: &ChainConfig, resume: Resume) -> Self {
+    pub(super) fn start(config: &ChainConfig, resume: Resume) -> Self {
         let (out, observations) = mpsc::channel(16);
         let (shown, status) = watch::channel(ChainStatus::starting(config.id));
         let stop = CancellationToken::new();
@@ -47,19 +47,19 @@ impl Running {
         Self { observations, consumer, status, stop, ended }
     }
 
-    async fn next(&mut self) -> Option<Observation> {
+    pub(super) async fn next(&mut self) -> Option<Observation> {
         timeout(PATIENCE, self.observations.recv()).await.expect("no observation came")
     }
 
     /// Receives until the block is the head.
-    async fn until_head(&mut self, head: BlockId) {
+    pub(super) async fn until_head(&mut self, head: BlockId) {
         while self.consumer.head() != Some(head.hash) {
             let observation = self.next().await.expect("the connector ended");
             self.consumer.take(observation);
         }
     }
 
-    async fn until_status(&mut self, reached: impl FnMut(&ChainStatus) -> bool) -> ChainStatus {
+    pub(super) async fn until_status(&mut self, reached: impl FnMut(&ChainStatus) -> bool) -> ChainStatus {
         timeout(PATIENCE, self.status.wait_for(reached))
             .await
             .expect("the status was not reached")
@@ -67,15 +67,20 @@ impl Running {
             .clone()
     }
 
+    /// What has arrived and was not taken yet.
+    pub(super) fn next_or_none(&mut self) -> Option<Observation> {
+        self.observations.try_recv().ok()
+    }
+
     /// What arrived so far.
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         while let Ok(observation) = self.observations.try_recv() {
             self.consumer.take(observation);
         }
     }
 
     /// Every observed block holds exactly the transfers of the honest chain, and the branch is that chain.
-    fn assert_observed(&self, chain: &[SimBlock]) {
+    pub(super) fn assert_observed(&self, chain: &[SimBlock]) {
         assert_eq!(self.consumer.canonical(), chain.iter().map(|block| block.id).collect::<Vec<_>>());
         for block in chain {
             let observed = &self.consumer.blocks[&block.id.hash];
@@ -85,7 +90,7 @@ impl Running {
         }
     }
 
-    async fn end(self) -> Result<(), RunError> {
+    pub(super) async fn end(self) -> Result<(), RunError> {
         self.stop.cancel();
         timeout(PATIENCE, self.ended).await.expect("the connector did not stop").unwrap()
     }

@@ -1,5 +1,5 @@
 //! Tests of the connector: on recorded blocks (`recorded`), and of the running connector against scripted nodes
-//! (`driver`). `consumer` checks what every receiver of observations may rely on.
+//! (`driver`, and `several` for what several nodes say; `subscriptions` for WebSocket). `consumer` checks what every receiver of observations may rely on.
 
 pub(crate) mod blocks;
 mod configuration;
@@ -9,3 +9,5 @@ mod driver;
 mod mutations;
 mod node;
 mod recorded;
+mod several;
+mod subscriptions;

@@ -3,6 +3,7 @@
 mod commits;
 mod damage;
 mod kept;
+mod pressure;
 mod records;
 
 use std::path::{Path, PathBuf};

@@ -47,7 +47,7 @@ impl Ledger {
         let (changes, emitted) = context.finish();
         apply(changes, &mut self.state);
         for emitted in emitted {
-            let Message::LedgerTransaction(transaction) = emitted.message else {
+            let Message::LedgerTransaction(transaction) = *emitted.message else {
                 panic!("not a transaction")
             };
             assert_eq!(emitted.key, transaction.merchant.to_string(), "keyed by merchant");

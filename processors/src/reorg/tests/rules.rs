@@ -383,6 +383,63 @@ fn a_fork_the_connector_reports_halts_the_chain_and_the_first_reason_stays() {
 }
 
 #[test]
+fn a_halted_chain_goes_on_from_the_block_that_an_operator_names() {
+    let world = check(
+        "watch p1 depth=1
+         watch p2 depth=3
+         block a10 on a9
+         block a11 on a10: p1=1
+         block a12 on a11: p2=2
+         block a13 on a12: p2=3
+         head a13 | seen p1=1 in a11#1, seen p2=2 in a12#1, seen p2=3 in a13#1, confirmed p1=1 in a11#1
+         final a11 | finalized p1=1 in a11#1
+         rebuild a10 | letter chain_not_halted
+         final b11 | halted
+         watch p3 depth=1
+         block b12 on b11: p3=7 |
+         rebuild b11 | letter unknown_rebuild_block
+         rebuild a10 | orphaned p2=3 in a13#1, orphaned p2=2 in a12#1, letter final_transfer_gone, depth 3
+         block b11 on a10: p1=1 |
+         head b11 |
+         block b12 on b11: p3=7 |
+         head b12 | seen p3=7 in b12#1, confirmed p3=7 in b12#1
+         head a13 | orphaned p3=7 in b12#1, seen p2=2 in a12#2, \
+                    seen p2=3 in a13#2, depth 2",
+    );
+    assert_eq!(world.alarms(), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_rebuild_forgets_hides_nothing_that_is_older() {
+    check(
+        "block a10 on a9
+         block a11 on a10: p1=5
+         block a12 on a11
+         head a12 |
+         final a12 |
+         final b12 | halted
+         block b13 on b12: p1=6 |
+         rebuild a11 | depth 1
+         watch p1 depth=1 | seen p1=5 in a11#1, confirmed p1=5 in a11#1, finalized p1=5 in a11#1",
+    );
+}
+
+#[test]
+fn watches_that_came_while_the_chain_was_halted_look_back_when_it_goes_on() {
+    check(
+        "block a10 on a9: p1=5
+         block a11 on a10: p1=6
+         head a11 |
+         final a11 |
+         final b11 | halted
+         watch p1 depth=1 |
+         rebuild a10 | seen p1=5 in a10#1, confirmed p1=5 in a10#1, finalized p1=5 in a10#1, depth 1
+         block b11 on a10: p1=8 |
+         head b11 | seen p1=8 in b11#1, confirmed p1=8 in b11#1",
+    );
+}
+
+#[test]
 fn a_tag_for_a_branch_whose_head_waits_for_blocks_is_no_fork() {
     let world = check(
         "watch p1 depth=finalized
@@ -407,7 +464,7 @@ fn a_lagging_head_below_finality_is_not_believed_and_another_block_there_is_a_fo
          head a12
          final a12
          head a11 | letter head_below_finality
-         head b11 | halted",
+         final b11 | halted",
     );
 }
 

@@ -12,7 +12,8 @@ use streambook_model::{
     position::TopicPartition,
     records::{
         chain::{
-            ChainBlock, ChainFinalized, ChainHead, TokenTransfer, TransferEvent, TransferStatus, WatchAddress,
+            ChainBlock, ChainFinalized, ChainHead, ChainRebuild, TokenTransfer, TransferEvent,
+            TransferStatus, WatchAddress,
         },
         registry::SettingsChanged,
         settings::{ChainSettings, FeeSchedule, Settings},
@@ -221,6 +222,7 @@ impl World {
             }
             "head" => self.feed(ChainHead { meta, chain, number: height(rest), hash: hash(rest) }),
             "final" => self.feed(ChainFinalized { meta, chain, number: height(rest), hash: hash(rest) }),
+            "rebuild" => self.feed(ChainRebuild { meta, chain, number: height(rest), hash: hash(rest) }),
             "settings" => self.feed(settings(meta, rest.parse().unwrap())),
             "watch" => {
                 let words: Vec<&str> = rest.split(' ').collect();

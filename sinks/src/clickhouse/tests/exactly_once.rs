@@ -174,8 +174,11 @@ async fn two_writers_find_each_other() {
         let from = TopicPartition::new(topics::DEAD_LETTERS.topic(), Partition(0));
         let (first, next) = (Offset(number), Offset(number + 1));
         let letter = super::records::letter(1, 1);
-        let record =
-            streambook_runtime::sink::Delivered { from: from.clone(), offset: first, message: letter };
+        let record = streambook_runtime::sink::Delivered {
+            from: from.clone(),
+            offset: first,
+            message: Box::new(letter),
+        };
         streambook_runtime::sink::Batch {
             records: vec![record],
             before: [(from.clone(), first)].into(),

@@ -6,13 +6,14 @@
 //! - Every statement ends: by the server's timeouts, and where no server is left to keep them, by a timeout here.
 
 mod copy;
+mod literal;
 pub(crate) mod numeric;
 
 use std::{future::Future, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Decode, Executor, PgPool, Postgres as Dialect, Row as _, TypeInfo,
-    ValueRef,
+    AssertSqlSafe, ConnectOptions, Connection, Decode, Executor, PgPool, Postgres as Dialect, Row as _,
+    TypeInfo, ValueRef,
     pool::{PoolConnection, PoolOptions},
     postgres::{
         PgArguments, PgConnectOptions, PgConnection, PgDatabaseError, PgRow, PgValueFormat, PgValueRef,
@@ -31,11 +32,17 @@ use super::{
 /// The oldest server that the schema was written for.
 const OLDEST_SERVER: i64 = 150_000;
 /// How long a connection is waited for.
-const ACQUIRE: Duration = Duration::from_secs(10);
+const ACQUIRE: Duration = Duration::from_secs(5);
+/// How long a read waits for one: whoever asked is better told soon that there is no database.
+const ACQUIRE_FOR_READING: Duration = Duration::from_secs(2);
 /// What a network may take beyond the server's own timeout.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long the server keeps a transaction of which nothing more is heard: its process died.
 const IDLE_TRANSACTION_MS: u32 = 60_000;
+
+/// Up to so many rows go in as one argument of one statement. `COPY` takes less work for each, and three or more round trips,
+/// of which one waits for the other side's delayed acknowledgement (40 ms) where there is little data.
+const FEW_ROWS: usize = 1_000;
 
 /// As whom a connection works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,29 +59,62 @@ pub(crate) enum Role {
 #[derive(Debug, Clone)]
 pub(crate) struct Postgres {
     pool: PgPool,
+    role: Role,
+    /// The address without its password, for errors.
+    url: String,
     /// The longest that a statement may take.
     patience: Duration,
 }
 
 impl Postgres {
-    /// Opens a database that exists, with at least one connection.
+    /// Opens a database that exists and can be reached.
     pub(crate) async fn open(config: &SqlConfig, role: Role) -> Result<Self, SqlError> {
-        let patience = Duration::from_millis(config.statement_timeout_ms.into()) + GRACE;
-        let connections = if role == Role::Reader { config.read_connections } else { 1 };
-        let pool = PoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(ACQUIRE)
-            .after_connect(move |connection: &mut PgConnection, _| {
-                Box::pin(async move { connection.execute(become_text(role)).await.map(drop) })
-            })
-            .connect_with(options(config, role)?)
-            .await
-            .map_err(|source| SqlError::Open { url: config.url.to_string(), source })?;
-        let database = Self { pool, patience };
+        let database = Self::later(config, role)?;
+        database.reach().await?;
         if role == Role::Owner {
             database.is_usable().await?;
         }
         Ok(database)
+    }
+
+    /// A database that need not be there yet: nothing is connected before it is asked for something.
+    pub(crate) fn later(config: &SqlConfig, role: Role) -> Result<Self, SqlError> {
+        let patience = Duration::from_millis(config.statement_timeout_ms.into()) + GRACE;
+        let (connections, acquire) = match role {
+            Role::Reader => (config.read_connections, ACQUIRE_FOR_READING),
+            Role::Owner | Role::Writer => (1, ACQUIRE),
+        };
+        let pool = PoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(acquire)
+            .after_connect(move |connection: &mut PgConnection, _| {
+                Box::pin(async move { connection.execute(become_text(role)).await.map(drop) })
+            })
+            .connect_lazy_with(options(config, role)?);
+        Ok(Self { pool, role, url: config.url.to_string(), patience })
+    }
+
+    /// Makes one connection and closes it. Unlike the pool, which tries for a while and then says that it has, this says at
+    /// once why there is none.
+    async fn reach(&self) -> Result<(), SqlError> {
+        let options = self.pool.connect_options();
+        let attempt = async {
+            let mut connection = options.connect().await?;
+            connection.execute(become_text(self.role)).await?;
+            connection.close().await
+        };
+        let silent = |_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
+        let reached = tokio::time::timeout(ACQUIRE, attempt).await.unwrap_or_else(silent);
+        reached.map_err(|source| SqlError::Open { url: self.url.clone(), source })
+    }
+
+    /// One of the pool's connections.
+    async fn acquire(&self, operation: &'static str) -> Result<PoolConnection<Dialect>, SqlError> {
+        let acquired = within(self.patience, operation, self.pool.acquire()).await;
+        if let Err(SqlError::Statement { source: sqlx::Error::PoolTimedOut, .. }) = &acquired {
+            self.reach().await?;
+        }
+        acquired
     }
 
     async fn is_usable(&self) -> Result<(), SqlError> {
@@ -100,7 +140,7 @@ impl Postgres {
 
     /// Runs a query and reads all its rows. Who lists limits its query.
     pub(crate) async fn fetch(&self, operation: &'static str, query: Query) -> Result<Vec<Row>, SqlError> {
-        let mut connection = within(self.patience, operation, self.pool.acquire()).await?;
+        let mut connection = self.acquire(operation).await?;
         let rows = within(self.patience, operation, statement(query).fetch_all(&mut *connection)).await;
         if rows.is_err() {
             connection.close_on_drop();
@@ -111,7 +151,7 @@ impl Postgres {
     /// Begins a transaction. Dropped, it is undone.
     pub(crate) async fn begin(&self) -> Result<PostgresWriting, SqlError> {
         let operation = "beginning a write";
-        let mut connection = within(self.patience, operation, self.pool.acquire()).await?;
+        let mut connection = self.acquire(operation).await?;
         let begun = within(self.patience, operation, connection.execute("BEGIN")).await;
         let writing = PostgresWriting { connection, is_open: true, patience: self.patience };
         begun.map(|_| writing)
@@ -163,23 +203,45 @@ impl PostgresWriting {
         done.map(drop).map_err(|source| SqlError::Migrate { step, source })
     }
 
-    /// Writes rows with `COPY`: into the table where a row's key cannot exist, and by way of a temporary table of the same
-    /// shape where it can.
+    /// Writes rows: few of them as one argument, many with `COPY`, into the table where a row's key cannot exist, and by way
+    /// of a temporary table of the same shape where it can.
     pub(crate) async fn insert(&mut self, rows: Rows) -> Result<(), SqlError> {
         let table = rows.table;
+        if rows.cells.len() <= FEW_ROWS.saturating_mul(table.columns.len()) {
+            return self.insert_few(table, &rows.cells).await;
+        }
         if matches!(table.existing, Existing::Refuse) {
             return self.copy(table, table.name, &rows.cells).await;
         }
-        let staging = format!("staging_{}", table.name);
-        let text = format!(
-            "CREATE TEMPORARY TABLE IF NOT EXISTS {staging} (LIKE {}) ON COMMIT DELETE ROWS",
-            table.name
-        );
-        self.run(table.name, text).await?;
+        let staging = self.staging(table).await?;
         self.copy(table, &staging, &rows.cells).await?;
         let (columns, clause) = (table.columns.join(", "), table.conflict_clause());
         let text = format!("INSERT INTO {} ({columns}) SELECT {columns} FROM {staging}{clause}", table.name);
         self.run(table.name, text).await
+    }
+
+    async fn insert_few(&mut self, table: &Table, cells: &[Cell]) -> Result<(), SqlError> {
+        let staging = self.staging(table).await?;
+        let (name, columns) = (table.name, table.columns.join(", "));
+        let clause = table.conflict_clause();
+        let text = format!(
+            "INSERT INTO {name} ({columns}) SELECT {columns} FROM unnest($1::text::{staging}[]) AS new{clause}"
+        );
+        let rows = literal::encode(cells, table.columns.len());
+        let done = sqlx::query(AssertSqlSafe(text)).bind(rows).execute(&mut *self.connection);
+        within(self.patience, name, done).await.map(drop)
+    }
+
+    /// A temporary table of the columns that this program knows, in its order, whatever a newer one has added.
+    async fn staging(&mut self, table: &Table) -> Result<String, SqlError> {
+        let staging = format!("staging_{}", table.name);
+        let text = format!(
+            "CREATE TEMPORARY TABLE IF NOT EXISTS {staging} ON COMMIT DELETE ROWS AS SELECT {} FROM {} WITH NO DATA",
+            table.columns.join(", "),
+            table.name
+        );
+        self.run(table.name, text).await?;
+        Ok(staging)
     }
 
     async fn run(&mut self, operation: &'static str, text: String) -> Result<(), SqlError> {

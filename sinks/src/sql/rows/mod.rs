@@ -37,7 +37,7 @@ impl<'b> Collector<'b> {
     /// Adds a record's rows. Records that have none in SQL (deadlines) add nothing.
     pub(crate) fn take(&mut self, delivered: &'b Delivered) -> Result<(), SqlError> {
         let at = position(&delivered.from, delivered.offset)?;
-        match &delivered.message {
+        match &*delivered.message {
             Message::PaymentEvent(event) => self.payments.take(at, event),
             Message::LedgerTransaction(transaction) => self.ledger.take(at, transaction),
             Message::TransferEvent(event) => self.chain.take_transfer(at, event),

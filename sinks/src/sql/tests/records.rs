@@ -268,7 +268,7 @@ impl Feed {
 fn add(batch: &mut Batch, at: TopicPartition, offset: u64, message: Message) {
     batch.before.entry(at.clone()).or_insert(Offset(offset));
     batch.after.insert(at.clone(), Offset(offset + 1));
-    batch.records.push(Delivered { from: at, offset: Offset(offset), message });
+    batch.records.push(Delivered { from: at, offset: Offset(offset), message: Box::new(message) });
 }
 
 pub(super) fn partition_zero(topic: &TopicDef) -> TopicPartition {

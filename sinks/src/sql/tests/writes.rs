@@ -52,7 +52,7 @@ async fn a_record_sent_again_at_a_later_offset_is_dropped(on: Dialect) {
     let mut bench = Bench::new(on).await;
     let batch = bench.write([created(1), created(2)]).await;
     bench.reopen().await;
-    let again: Vec<_> = batch.records.iter().map(|delivered| delivered.message.clone()).collect();
+    let again: Vec<_> = batch.records.iter().map(|delivered| (*delivered.message).clone()).collect();
     let repeat = bench.feed.batch_as_is(again);
     bench.sink.write(&repeat).await.unwrap();
     assert_eq!(bench.sink.reads().counts().await.unwrap().payment_events, 2);

@@ -11,7 +11,7 @@ use axum::{
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use streambook_api::{ApiConfig, ApiParts, ApiState, IngestRefusal, StripeIngest, router};
+use streambook_api::{ApiConfig, ApiParts, ApiState, IngestRefusal, Reading, StripeIngest, Surface, router};
 use streambook_connectors::stripe::{
     ingest::{Ingested, ingest},
     signature::Secrets,
@@ -160,8 +160,8 @@ async fn parts(folder: &TempDir, stop: &CancellationToken) -> (Arc<dyn Log>, Rou
     let parts = ApiParts {
         config: config(),
         log: Arc::clone(&log),
-        reads: sink.reads(),
-        progress: None,
+        surface: Surface { api: true, stripe: true },
+        reading: Some(Reading { reads: sink.reads(), progress: sink.progress() }),
         clock: Arc::new(|| NOW),
         health: Health::default(),
         secret_key: SecretKey::from_bytes(&[7; 32]),

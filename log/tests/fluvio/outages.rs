@@ -1,0 +1,162 @@
+//! Parts of the cluster that end, stand still, or are cut off, while records are appended and read.
+
+use std::time::Duration;
+
+use streambook_fluvio_cluster::Reached;
+use streambook_log::{Log, Offset, ReadLimit, Visibility};
+
+use crate::{
+    load::Load,
+    world::{World, append, at, read_all, within},
+};
+
+const PARTITIONS: u16 = 3;
+/// Records that each partition moves on by before and after something happens.
+const SOME: u64 = 200;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_server_is_killed_in_turn_and_nothing_is_lost() {
+    let Some(mut world) = World::new().await else { return };
+    world.with_topic(PARTITIONS).await;
+    let load = Load::start(&world, PARTITIONS).await;
+    for server in [0, 1, 0] {
+        load.advance(SOME).await;
+        world.cluster.kill(server);
+        // Long enough for another leader to be chosen in some rounds, and not in others.
+        tokio::time::sleep(Duration::from_millis(if server == 0 { 100 } else { 3_000 })).await;
+        world.cluster.start_again(server);
+        load.advance_with_remedy(&mut world, SOME).await;
+    }
+    load.check(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_one_copy_each_server_is_killed_in_turn_and_comes_back_without_help() {
+    let Some(mut world) = World::with(2, 1, Reached::Directly).await else { return };
+    world.with_topic(PARTITIONS).await;
+    let load = Load::start(&world, PARTITIONS).await;
+    for server in [0, 1, 0, 1] {
+        load.advance(SOME).await;
+        world.cluster.kill(server);
+        tokio::time::sleep(Duration::from_millis(if server == 0 { 100 } else { 2_000 })).await;
+        world.cluster.start_again(server);
+        load.advance(SOME).await;
+    }
+    load.check(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stands_still_is_waited_for_and_nothing_is_lost() {
+    let Some(world) = World::new().await else { return };
+    world.with_topic(PARTITIONS).await;
+    let load = Load::start(&world, PARTITIONS).await;
+    for server in [0, 1] {
+        load.advance(SOME).await;
+        world.cluster.freeze(server);
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        world.cluster.thaw(server);
+        load.advance(SOME).await;
+    }
+    load.check(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn appends_and_reads_go_on_without_the_controller() {
+    let Some(mut world) = World::new().await else { return };
+    world.with_topic(PARTITIONS).await;
+    let load = Load::start(&world, PARTITIONS).await;
+    load.advance(SOME).await;
+    world.cluster.kill_controller();
+    load.advance(SOME).await;
+    world.cluster.start_controller_again();
+    world.cluster.until_online(2).await;
+    world.cluster.kill(0);
+    world.cluster.start_again(0);
+    load.advance(SOME).await;
+    load.check(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_cut_are_made_again() {
+    let Some(world) = World::with(2, 2, Reached::ThroughProxies).await else { return };
+    world.with_topic(PARTITIONS).await;
+    let load = Load::start(&world, PARTITIONS).await;
+    for _ in 0..10 {
+        load.advance(SOME / 10).await;
+        let cut: usize = (0..2).map(|server| world.cluster.proxy(server).cut()).sum();
+        assert!(cut > 0, "there were connections to cut");
+    }
+    load.advance(SOME).await;
+    load.check(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_copy_acknowledged_is_shown_again_after_a_crash_without_another_append() {
+    let Some(mut world) = World::with(1, 1, Reached::Directly).await else { return };
+    let log = world.with_topic(1).await;
+    for number in 0..200 {
+        append(&log, 0, &[&number.to_string()]).await;
+    }
+    let before = read_all(&log, 0).await.unwrap();
+    world.cluster.kill(0);
+    world.cluster.start_again(0);
+    let fresh = world.log().await;
+    assert_eq!(read_all(&fresh, 0).await.unwrap(), before);
+    assert_eq!(read_all(&log, 0).await.unwrap(), before);
+    assert_eq!(append(&log, 0, &["next"]).await, Offset(200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_waits_through_the_end_of_all_servers_is_woken_by_the_next_append() {
+    let Some(mut world) = World::new().await else { return };
+    let log = world.with_topic(1).await;
+    append(&log, 0, &["before"]).await;
+    let waits = world.log().await;
+    let waiting = tokio::spawn(async move {
+        waits.wait(&at(0), Offset(1), Visibility::Synced).await.unwrap();
+        waits.read(&at(0), Offset(1), ReadLimit::default(), Visibility::Synced).await.unwrap()
+    });
+    for server in 0..2 {
+        world.cluster.kill(server);
+    }
+    let appending = tokio::spawn(async move { append(&log, 0, &["after"]).await });
+    for server in 0..2 {
+        world.cluster.start_again(server);
+    }
+    assert_eq!(within("the append", appending).await.unwrap(), Offset(1));
+    let read = within("the reader", waiting).await.unwrap();
+    assert_eq!(read.first().unwrap().value.as_ref(), b"after");
+    let fresh = world.log().await;
+    let all = read_all(&fresh, 0).await.unwrap();
+    assert_eq!(all.first().unwrap().value.as_ref(), b"before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trouble_is_said_while_it_lasts() {
+    let Some(mut world) = World::new().await else { return };
+    let log = world.with_topic(1).await;
+    append(&log, 0, &["before"]).await;
+    assert_eq!(log.troubles().len(), 0);
+    for server in 0..2 {
+        world.cluster.kill(server);
+    }
+    let appending = {
+        let log = std::sync::Arc::clone(&log);
+        tokio::spawn(async move { append(&log, 0, &["after"]).await })
+    };
+    within("trouble is said", async {
+        while !log
+            .troubles()
+            .iter()
+            .any(|trouble| trouble.what == "append to book.inbox/0" && trouble.attempts > 1)
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    for server in 0..2 {
+        world.cluster.start_again(server);
+    }
+    within("the append", appending).await.unwrap();
+    assert!(log.troubles().iter().all(|trouble| !trouble.what.starts_with("append")), "{:?}", log.troubles());
+}

@@ -1,0 +1,205 @@
+//! Chains that do not behave, from outside: nodes that lie under payments, a fork below finality with the operator's way
+//! out of it, and two chains at once with a policy each.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use streambook_devchain::{BelowFinality, LiveBlock, ReorgOptions};
+use streambook_lying_node::{Lie, LyingNode, Mix};
+
+use crate::{
+    api::text,
+    chain::{TestChain, Transfer},
+    command,
+    devchain::Development,
+    money::{TOKEN, Tally, token},
+    settings::{CONFIRMATIONS, Settings},
+    shop::{Payment, Shop},
+    stage::{Stage, transfer_statuses},
+    streambook::Streambook,
+    waiting,
+};
+
+/// The settings with more nodes, and without patience for those that are away.
+fn nodes(chain: &Development, urls: &[String]) -> Settings {
+    let mut settings = Settings::on(chain);
+    let one = format!("rpc = [\"{}\"]", chain.url());
+    let all = format!(
+        "rpc = {}\nabsent_after_ms = 1000\nretry_min_ms = 10\nhedge_after_ms = 100\nrequest_timeout_ms = 1000",
+        serde_json::to_string(urls).unwrap()
+    );
+    assert!(settings.toml.contains(&one));
+    settings.toml = settings.toml.replace(&one, &all).replace("retry_max_ms = 1000", "retry_max_ms = 200");
+    settings
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn payments_under_lying_nodes_are_credited_once_and_all_in_the_end() {
+    let chain = Development::start().await.unwrap();
+    let unreachable = Mix::of(&[Lie::BadGateway], 1_000);
+    let mixes = [Mix::all(200), Mix::all(200).without(Lie::HurryFinality), unreachable];
+    let mut proxies = Vec::new();
+    for (seed, mix) in (0..).zip(mixes) {
+        proxies.push(LyingNode::start(&chain.url(), seed, mix).await.unwrap());
+    }
+    let urls: Vec<_> = proxies.iter().map(LyingNode::url).collect();
+    let streambook = Streambook::start(nodes(&chain, &urls)).await;
+    let shop = Shop::open(&streambook, "shop").await;
+    let stage = Stage { chain, streambook, shop };
+    let (mut tally, mut payments) = (Tally::default(), Vec::new());
+    for round in 0..8 {
+        let payment = stage.ask("5").await;
+        stage.pay(&payment, token("5")).await;
+        stage.chain.mine(2).await;
+        until_asked(&proxies, 40).await;
+        payments.push(payment);
+        if round % 3 == 2 {
+            // What was in the blocks is gone, and is paid again below.
+            stage.chain.reorg(2).await;
+            let last = payments.pop().unwrap();
+            stage.pay(&last, token("5")).await;
+            stage.chain.mine(1).await;
+            payments.push(last);
+        }
+    }
+    stage.chain.mine(CONFIRMATIONS).await;
+    let told: u64 = proxies.iter().flat_map(|proxy| proxy.told().into_values()).sum();
+    proxies.iter().for_each(|proxy| proxy.set_mix(Mix::honest()));
+    for payment in &payments {
+        let completed = stage.until_status(payment, "completed").await;
+        assert_eq!(completed["amount_received"], "5.00");
+        tally.applied(TOKEN, token("5"));
+    }
+    assert!(told > 10, "{told} lies were told");
+    stage.until_books_are(&tally).await;
+    stage.streambook.stop_and_verify().await;
+}
+
+/// Waits until the nodes were asked so many questions more.
+async fn until_asked(nodes: &[LyingNode], more: u64) {
+    let asked = || nodes.iter().map(LyingNode::asked).sum::<u64>();
+    let wanted = asked() + more;
+    let probe =
+        async || if asked() >= wanted { Ok(()) } else { Err(format!("{} of {wanted} questions", asked())) };
+    waiting::until(probe).await.unwrap();
+}
+
+/// A command's output as JSON.
+fn answer(ended: &command::Ended) -> Value {
+    serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:#?}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_that_forked_below_finality_goes_on_after_a_rebuild() {
+    let stage = Stage::<Development>::open().await.unwrap();
+    let (mut tally, forced) =
+        (Tally::default(), ReorgOptions { below_finality: BelowFinality::Force, ..ReorgOptions::default() });
+    let below = stage.ask("40").await;
+    stage.pay(&below, token("40")).await;
+    stage.chain.mine(1).await;
+    let root = stage.chain.head().await;
+    let reversed = stage.ask("7").await;
+    stage.pay(&reversed, token("7")).await;
+    stage.chain.mine(CONFIRMATIONS).await;
+    stage.until_status(&below, "completed").await;
+    stage.until_status(&reversed, "completed").await;
+    stage.chain.node().chain().lock().finalize(root + 1).unwrap();
+    let final_one = stage.chain.head().await;
+    // The first is below the fork, the second is final and above it, the third is above it and not final.
+    let open = stage.ask("9").await;
+    stage.pay(&open, token("9")).await;
+    stage.chain.mine(CONFIRMATIONS).await;
+    stage.until_status(&open, "completed").await;
+    let depth = stage.chain.head().await - root;
+    let blocks = vec![LiveBlock::default(); usize::try_from(depth).unwrap() + 2];
+    stage.chain.node().reorg(depth, blocks, forced).unwrap();
+    let halted = |status: u16, body: &Value| {
+        status == 503
+            && body["not_ready"].as_object().is_some_and(|parts| {
+                parts
+                    .iter()
+                    .any(|(part, why)| part.starts_with("reorg/") && why.to_string().contains("halted"))
+            })
+    };
+    stage.streambook.until_readiness("the chain is halted", halted).await;
+    assert!(final_one > root);
+
+    let Stage { chain, mut streambook, shop } = stage;
+    let running = command::ends(streambook.command("chain status").args(["--api", &streambook.api().url()]));
+    assert_eq!(running.code, Some(1), "{running:#?}");
+    streambook.stop().await;
+    let status = command::ends(streambook.command("chain status").arg("--json"));
+    assert!(answer(&status)[0]["halted"].is_string() && status.code == Some(1), "{status:#?}");
+    let dry = command::ends(streambook.command("chain rebuild").args(["--chain", "31337", "--json"]));
+    let dry = answer(&dry);
+    assert_eq!(
+        (&dry["block"], &dry["done"], &dry["taken_back"]),
+        (&json!(root), &json!(false), &json!(depth))
+    );
+    let done = command::ends(streambook.command("chain rebuild").args(["--chain", "31337", "--yes"]));
+    assert_eq!(done.code, Some(0), "{done:#?}");
+    streambook.start_again().await;
+    let stage = Stage { chain, streambook, shop };
+
+    let taken_back = stage.until_status(&open, "reversed").await;
+    assert_eq!(transfer_statuses(&taken_back), ["orphaned"]);
+    stage.streambook.until_ready().await;
+    stage.pay(&open, token("9")).await;
+    stage.chain.mine(CONFIRMATIONS).await;
+    stage.until_status(&open, "completed").await;
+    // What was final stays until somebody decides: it is a dead letter and not forgotten.
+    assert_eq!(stage.shop.payment(&reversed.id).await["status"], "completed");
+    for units in ["40", "7", "9"] {
+        tally.applied(TOKEN, token(units));
+    }
+    stage.until_books_are(&tally).await;
+    let letters = BTreeMap::from([("dead.letters".to_owned(), 1_u64)]);
+    let Stage { mut streambook, .. } = stage;
+    streambook.stop().await;
+    let counted = command::records(&streambook.data());
+    assert_eq!(counted.get("dead.letters"), letters.get("dead.letters"));
+    command::verify_ok(&streambook.data());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_on_each_of_two_chains_completes_by_its_own_policy() {
+    let (first, second) = (Development::start().await.unwrap(), Development::with_id(5).await);
+    let mut settings = Settings::on(&first);
+    settings.toml.push_str(&format!(
+        "[[chain]]\nid = 5\nrpc = [\"{}\"]\nfinality = \"finalized\"\npoll_interval_ms = 50\n\
+         tokens = [{{ asset = \"usdc:5\", address = \"{}\", decimals = 6 }}]\n",
+        second.url(),
+        second.tokens().accepted
+    ));
+    let streambook = Streambook::start(settings).await;
+    let shop = Shop::open(&streambook, "shop").await;
+    let by_depth = shop.ask("3", 86_400).await;
+    let body = json!({ "amount": "4", "asset": "usdc:5", "method": "chain", "expires_in": 86_400 });
+    let made = shop.api.done("/v1/payments", &body).await;
+    let by_tag = Payment { id: text(&made, "id"), address: text(&made, "deposit_address") };
+    let pay = async |chain: &Development, payment: &Payment, amount: &str| {
+        let transfer = Transfer {
+            token: chain.tokens().accepted.clone(),
+            to: payment.address.clone(),
+            units: token(amount),
+        };
+        chain.transfer(&transfer).await;
+        chain.mine(20).await;
+    };
+    pay(&second, &by_tag, "4").await;
+    pay(&first, &by_depth, "3").await;
+    let until = async |payment: &Payment, status: &str| {
+        let probe = async || {
+            let now = shop.payment(&payment.id).await;
+            if now["status"] == status { Ok(()) } else { Err(now.to_string()) }
+        };
+        streambook.until(&format!("the payment is {status}"), probe).await;
+    };
+    until(&by_depth, "completed").await;
+    // Twenty blocks are no substitute for the tag.
+    until(&by_tag, "confirming").await;
+    let head = second.head().await;
+    second.node().chain().lock().finalize(head).unwrap();
+    until(&by_tag, "completed").await;
+    streambook.stop_and_verify().await;
+}
