@@ -20,6 +20,8 @@ pub(crate) struct Part {
     environment: Vec<(&'static str, String)>,
     config: PathBuf,
     directory: PathBuf,
+    /// Where its health is, once it runs.
+    health: String,
 }
 
 impl Part {
@@ -32,6 +34,7 @@ impl Part {
             environment: settings.environment.clone(),
             config: place.join("streambook.toml"),
             directory: place.join(name),
+            health: String::new(),
         }
     }
 
@@ -54,7 +57,21 @@ impl Part {
             let said = fs::read_to_string(&out).unwrap();
             if said.contains("metrics  ") { Ok(said) } else { Err(format!("printed {said:?}")) }
         });
-        said.await.unwrap_or_else(|seen| panic!("{} does not start: {seen}\n{}", self.name, self.log_tail()))
+        let said = said.await;
+        let said =
+            said.unwrap_or_else(|seen| panic!("{} does not start: {seen}\n{}", self.name, self.log_tail()));
+        let health = said.lines().find_map(|line| line.strip_prefix("health"));
+        health.expect("it says where its health is").trim().clone_into(&mut self.health);
+        said
+    }
+
+    /// What it says of its health; nothing when all is well.
+    pub(crate) async fn trouble(&self) -> Option<String> {
+        match reqwest::get(&self.health).await {
+            Ok(answer) if answer.status().is_success() => None,
+            Ok(answer) => Some(answer.text().await.unwrap_or_default()),
+            Err(error) => Some(error.to_string()),
+        }
     }
 
     /// SIGKILL.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use streambook_model::position::TopicPartition;
+use streambook_model::position::{Offset, TopicPartition};
 use streambook_runtime::{
     lineage::{Gaps, Mark, Verdict, judge},
     processor::Fault,
@@ -36,6 +36,9 @@ impl Marks {
     pub(crate) fn judge<'b>(&self, batch: &'b Batch, gaps: Gaps) -> Result<Judged<'b>, ClickHouseError> {
         let mut judged = Judged { taken: Vec::with_capacity(batch.records.len()), after: self.clone() };
         for delivered in &batch.records {
+            if gaps == Gaps::AwaitResend && self.follows_start(&delivered.from, batch) {
+                judged.after.begin(delivered);
+            }
             if judged.after.takes(delivered, gaps)? {
                 judged.taken.push(delivered);
             }
@@ -43,8 +46,22 @@ impl Marks {
         Ok(judged)
     }
 
-    /// Whether a record is new. The first of a task in a partition is accepted whatever its number, since what was before
-    /// it may have been trimmed.
+    /// Whether everything of a partition has been read from its start, as far as is known: a task's first record is then its
+    /// number 1, and another has been lost and comes again.
+    fn follows_start(&self, from: &TopicPartition, batch: &Batch) -> bool {
+        self.0.contains_key(from) || batch.before.get(from).is_none_or(|before| *before == Offset(0))
+    }
+
+    /// A task of which nothing is known begins with its number 1.
+    fn begin(&mut self, delivered: &Delivered) {
+        if let Some(source) = &delivered.message.meta().source {
+            let tasks = self.0.entry(delivered.from.clone()).or_default();
+            tasks.entry(source.task.clone()).or_insert(Mark::START);
+        }
+    }
+
+    /// Whether a record is new. The first of a task of which nothing is known is accepted whatever its number, since what was
+    /// before it may have been trimmed.
     fn takes(&mut self, delivered: &Delivered, gaps: Gaps) -> Result<bool, ClickHouseError> {
         let Some(source) = &delivered.message.meta().source else { return Ok(true) };
         let mark = Mark { seq: source.seq, chain: source.chain };

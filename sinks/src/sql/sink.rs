@@ -170,7 +170,7 @@ impl SqlSink {
     fn judge<'b>(&self, batch: &'b Batch) -> Result<Judged<'b>, SqlError> {
         let mut judged = Judged { taken: Vec::new(), marks: Marks::new(), causes: Causes::new() };
         for delivered in &batch.records {
-            if self.takes(delivered, &mut judged.marks)? {
+            if self.takes(delivered, batch, &mut judged.marks)? {
                 judged.taken.push(delivered);
             }
             if let Some(cause) = delivered.message.meta().cause {
@@ -183,23 +183,33 @@ impl SqlSink {
         Ok(judged)
     }
 
-    /// Whether a record is new. The first of a task in a partition is accepted whatever its number, since what was before
-    /// it may have been trimmed.
-    fn takes(&self, delivered: &Delivered, marks: &mut Marks) -> Result<bool, SqlError> {
+    /// Whether a record is new. The first of a task in a partition is accepted whatever its number where what was before it may
+    /// have been trimmed; where it may have been lost, only number 1 is.
+    fn takes(&self, delivered: &Delivered, batch: &Batch, marks: &mut Marks) -> Result<bool, SqlError> {
         let Some(source) = &delivered.message.meta().source else { return Ok(true) };
         let key = (delivered.from.clone(), source.task.clone());
-        if let Some(last) = marks.get(&key).or_else(|| self.marks.get(&key)) {
+        let known = marks.get(&key).or_else(|| self.marks.get(&key)).copied();
+        if let Some(last) = known.or_else(|| self.awaits_first(&delivered.from, batch).then_some(Mark::START))
+        {
             let stopped = |fault: streambook_runtime::processor::Fault| SqlError::Lineage {
                 partition: delivered.from.to_string(),
                 offset: delivered.offset.0,
                 reason: fault.to_string(),
             };
-            if judge(*last, source, self.gaps).map_err(stopped)? != Verdict::Take {
+            if judge(last, source, self.gaps).map_err(stopped)? != Verdict::Take {
                 return Ok(false);
             }
         }
         marks.insert(key, Mark { seq: source.seq, chain: source.chain });
         Ok(true)
+    }
+
+    /// Whether a task's first record must be its number 1: the log may lose records, and this sink has read the partition from
+    /// its start.
+    fn awaits_first(&self, from: &TopicPartition, batch: &Batch) -> bool {
+        let is_begun = self.marks.keys().any(|(at, _)| at == from);
+        let from_start = batch.before.get(from).is_none_or(|before| *before == Offset(0));
+        self.gaps == Gaps::AwaitResend && (is_begun || from_start)
     }
 }
 

@@ -241,21 +241,19 @@ impl Inner {
         Ok(())
     }
 
-    /// Whether a record is new. The first of a task in a partition is accepted whatever its number, since what was before it
-    /// may have been trimmed.
+    /// Whether a record is new. What is read here is never trimmed, so a task's first record is its number 1.
     fn takes(&mut self, record: &Delivered) -> Result<bool, QueueError> {
         let Some(source) = &record.message.meta().source else { return Ok(true) };
         let (partition, task) = (record.from.clone(), source.task.clone());
         let key = (partition.topic.as_str().to_owned(), partition.partition.0, task.clone());
-        if let Some(last) = TAKEN.get(&self.store, key.clone())? {
-            let stopped = |fault| QueueError::Lineage {
-                partition: partition.clone(),
-                offset: record.offset,
-                source: Box::new(fault),
-            };
-            if judge(last.mark, source, self.gaps).map_err(stopped)? != Verdict::Take {
-                return Ok(false);
-            }
+        let last = TAKEN.get(&self.store, key.clone())?.map_or(Mark::START, |last| last.mark);
+        let stopped = |fault| QueueError::Lineage {
+            partition: partition.clone(),
+            offset: record.offset,
+            source: Box::new(fault),
+        };
+        if judge(last, source, self.gaps).map_err(stopped)? != Verdict::Take {
+            return Ok(false);
         }
         let mark = Mark { seq: source.seq, chain: source.chain };
         TAKEN.put(&mut self.store, key, &Taken { partition, task, mark })?;

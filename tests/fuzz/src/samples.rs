@@ -8,7 +8,7 @@ use alloy_primitives::{Address, U256};
 use serde_json::{Value, json};
 use streambook_devchain::{Detail, DevBlock, DevChain, Transfer, TransferRequest, rpc_block, rpc_receipts};
 use streambook_model::{
-    bytes::{BlockHash, ContentHash},
+    bytes::{BlockHash, ContentHash, LineageHash},
     chain::{BlockNumber, ChainId},
     codec,
     id::{ApiKeyId, AttemptId, EndpointId, EventId, MerchantId},
@@ -16,6 +16,7 @@ use streambook_model::{
     meta::Meta,
     records::{
         chain::{ChainFork, ChainRebuild},
+        checkpoint::{Checkpoint, CheckpointInput, CheckpointSource},
         registry::{Administrator, ApiKey, ApiKeyChanged, PutApiKey, Scope},
         webhook::{AttemptOutcome, WebhookAttempt},
     },
@@ -115,7 +116,26 @@ fn written_out() -> Vec<Message> {
         number: BlockNumber(9),
         hash: BlockHash::new([3; 32]),
     };
+    let checkpoint = Checkpoint {
+        meta: meta.clone(),
+        process: "books-0".into(),
+        address: "http://127.0.0.1:9101".into(),
+        receiver: "book/3".into(),
+        condition: "troubled".into(),
+        reason: Some("a node is down".into()),
+        inputs: vec![CheckpointInput {
+            topic: "book.inbox".into(),
+            partition: 3,
+            next_offset: 42,
+            sources: vec![CheckpointSource {
+                task: "reorg/1".into(),
+                seq: 7,
+                chain: LineageHash::new([4; 16]),
+            }],
+        }],
+    };
     vec![
+        checkpoint.into(),
         rebuild.into(),
         ApiKeyChanged { meta: meta.clone(), api_key: api_key.clone() }.into(),
         PutApiKey { meta, administrator, api_key }.into(),

@@ -50,11 +50,15 @@ impl Cluster {
         let mut cluster = Self { directory, log, tasks: BTreeMap::new() };
         administer(&cluster.log).await;
         cluster.work().await;
-        // What cannot be decoded becomes a dead letter, which states when the cluster took it.
-        let inbox = busy(&cluster.log, topics::BOOK_INBOX).await;
-        cluster.log.append(&inbox, vec![NewRecord::new("key", "no record")]).await.unwrap();
         cluster.trade(PAYMENTS).await;
         cluster
+    }
+
+    /// Something in an inbox that cannot be decoded: it becomes a dead letter, which states when the log took it.
+    pub(super) async fn receive_noise(&mut self) {
+        let inbox = busy(&self.log, topics::BOOK_INBOX).await;
+        self.log.append(&inbox, vec![NewRecord::new("key", "no record")]).await.unwrap();
+        self.work().await;
     }
 
     /// More payments, taken by tasks and sink; those with known numbers are answered and book nothing.
