@@ -276,7 +276,9 @@ async fn fill_registry(log: &Arc<dyn Log>, shop: MerchantId, other: MerchantId) 
         };
         records.push(ApiKeyChanged { meta: meta(None), api_key }.into());
     }
-    publisher.publish_all(REGISTRY_EVENTS, b"", &records).await.unwrap();
+    let written = publisher.publish_all(REGISTRY_EVENTS, b"", &records).await.unwrap();
+    // The API reads what is synced: without the wait it may find the registry empty, and every key unknown.
+    publisher.synced(&written, REGISTRY_EVENTS).await.unwrap();
 }
 
 fn settings() -> Settings {

@@ -238,7 +238,10 @@ async fn fill_registry(log: &Arc<dyn Log>) {
         records.push(ApiKeyChanged { meta: meta.clone(), api_key }.into());
     }
     let publisher = Publisher::new(Arc::clone(log));
-    publisher.publish_all(REGISTRY_EVENTS, b"", &records).await.expect("the registry is written");
+    let written =
+        publisher.publish_all(REGISTRY_EVENTS, b"", &records).await.expect("the registry is written");
+    // The API reads what is synced: without the wait it may find the registry empty, and every key unknown.
+    publisher.synced(&written, REGISTRY_EVENTS).await.expect("the registry is synced");
 }
 
 fn settings() -> Settings {
