@@ -436,6 +436,14 @@ fn pipeline_table(report: &PipelineReport) {
     let topics = report.levels.iter().flat_map(|level| &level.throughput.records_per_second);
     let topics = topics.map(|(topic, rate)| vec![topic.clone(), rate.to_string()]);
     output::table(&["topic", "records/s"], topics.take(report.levels.len().min(1) * 12));
+    for level in &report.levels {
+        if let (Some(rate), Some(seconds)) = (level.opened_per_second, level.seconds_behind) {
+            let open = level.open;
+            output::line(format!(
+                "up to {open} open: {rate} opened a second, the next payment paid and in SQL {seconds} s later"
+            ));
+        }
+    }
     output::line(format!(
         "{} payments, all in SQL; memory {} MiB at most",
         report.payments, report.peak_resident_mib

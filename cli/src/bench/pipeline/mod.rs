@@ -8,7 +8,9 @@
 //! - Latency: at a steady rate, by default half of that throughput; from the append of the block that confirms a payment
 //!   to the commit of the rows that say it is completed and posted, and from a command to its synced answer.
 //!
-//! Payments that stay open are made before either is measured, so that the state's size is what it says.
+//! Payments that stay open are made before either is measured, so that the state's size is what it says. One payment more
+//! is made after them and awaited: it waits behind whatever the parts have not done yet, so nothing of the opening is left
+//! to be measured.
 
 mod commands;
 mod done;
@@ -80,6 +82,8 @@ pub(crate) struct Level {
     pub(crate) open: u64,
     /// Payments a second while the open ones were made, where any were: created, answered and in SQL.
     pub(crate) opened_per_second: Option<f64>,
+    /// How long after that a new payment took to be paid and in SQL, behind all that had not been done yet.
+    pub(crate) seconds_behind: Option<f64>,
     pub(crate) throughput: Measured,
     pub(crate) latency: Option<Measured>,
 }
@@ -114,10 +118,12 @@ impl PipelineBench {
 
     async fn level(&self, course: &mut Course<'_>, open: u64, say: &impl Fn(&str)) -> anyhow::Result<Level> {
         let more = open.saturating_sub(course.open());
-        let mut opened_per_second = None;
+        let (mut opened_per_second, mut seconds_behind) = (None, None);
         if more > 0 {
             say(&format!("opening {more} payments"));
             opened_per_second = Some(with_bar(more, |bar| course.open_more(more, bar)).await?);
+            let next = with_bar(1, |bar| course.measure(1, Pace::Fast, bar)).await?;
+            seconds_behind = Some(next.seconds);
         }
         say(&format!("{} payments as fast as they go, {open} open", self.payments));
         let throughput =
@@ -129,7 +135,7 @@ impl PipelineBench {
             say(&format!("{payments} payments, {rate} a second, {open} open"));
             latency = Some(with_bar(payments, |bar| course.measure(payments, Pace::Rate(rate), bar)).await?);
         }
-        Ok(Level { open, opened_per_second, throughput, latency })
+        Ok(Level { open, opened_per_second, seconds_behind, throughput, latency })
     }
 }
 
