@@ -1,15 +1,15 @@
-//! The PostgreSQL dialect: connections and their roles, transactions, the bulk insert, and which errors pass.
+//! The PostgreSQL dialect: connections and their roles, transactions, the insert of many rows, and which errors pass.
 //!
 //! - A commit is on disk when it returns (`synchronous_commit = on`), whatever the database's default is.
 //! - The sink writes as `streambook_writer` and the reads read as `streambook_reader`: neither may change or delete what the
 //!   ledger says. Only a schema step runs as the user of the address.
 //! - Every statement ends: by the server's timeouts, and where no server is left to keep them, by a timeout here.
 
-mod copy;
-mod literal;
+mod array;
+mod kind;
 pub(crate) mod numeric;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Decode, Executor, PgPool, Postgres as Dialect, Row as _,
@@ -21,12 +21,16 @@ use sqlx::{
     query::Query as Statement,
 };
 
+use self::{
+    array::Column,
+    kind::{Kind, Kinds},
+};
 use super::{
     cell::{Cell, Row},
     config::SqlConfig,
     error::SqlError,
     query::Query,
-    table::{Existing, Rows, Table},
+    table::{Rows, Table},
 };
 
 /// The oldest server that the schema was written for.
@@ -39,10 +43,6 @@ const ACQUIRE_FOR_READING: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(10);
 /// How long the server keeps a transaction of which nothing more is heard: its process died.
 const IDLE_TRANSACTION_MS: u32 = 60_000;
-
-/// Up to so many rows go in as one argument of one statement. `COPY` takes less work for each, and three or more round trips,
-/// of which one waits for the other side's delayed acknowledgement (40 ms) where there is little data.
-const FEW_ROWS: usize = 1_000;
 
 /// As whom a connection works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,7 @@ pub(crate) enum Role {
 #[derive(Debug, Clone)]
 pub(crate) struct Postgres {
     pool: PgPool,
+    kinds: Kinds,
     role: Role,
     /// The address without its password, for errors.
     url: String,
@@ -91,7 +92,7 @@ impl Postgres {
                 Box::pin(async move { connection.execute(become_text(role)).await.map(drop) })
             })
             .connect_lazy_with(options(config, role)?);
-        Ok(Self { pool, role, url: config.url.to_string(), patience })
+        Ok(Self { pool, kinds: Kinds::default(), role, url: config.url.to_string(), patience })
     }
 
     /// Makes one connection and closes it. Unlike the pool, which tries for a while and then says that it has, this says at
@@ -153,7 +154,8 @@ impl Postgres {
         let operation = "beginning a write";
         let mut connection = self.acquire(operation).await?;
         let begun = within(self.patience, operation, connection.execute("BEGIN")).await;
-        let writing = PostgresWriting { connection, is_open: true, patience: self.patience };
+        let kinds = self.kinds.clone();
+        let writing = PostgresWriting { connection, kinds, is_open: true, patience: self.patience };
         begun.map(|_| writing)
     }
 
@@ -167,6 +169,7 @@ impl Postgres {
 /// nothing of a broken conversation is left for the next.
 pub(crate) struct PostgresWriting {
     connection: PoolConnection<Dialect>,
+    kinds: Kinds,
     is_open: bool,
     patience: Duration,
 }
@@ -203,62 +206,37 @@ impl PostgresWriting {
         done.map(drop).map_err(|source| SqlError::Migrate { step, source })
     }
 
-    /// Writes rows: few of them as one argument, many with `COPY`, into the table where a row's key cannot exist, and by way
-    /// of a temporary table of the same shape where it can.
+    /// Writes the rows of a table with one statement, in which each column is one argument. In one message and one answer:
+    /// `COPY` takes the server less work for a row, but its end is a small message of its own, which waits for the other
+    /// side's delayed acknowledgement (up to 40 ms) over TCP, and it needs a table in between where a row may exist.
     pub(crate) async fn insert(&mut self, rows: Rows) -> Result<(), SqlError> {
-        let table = rows.table;
-        if rows.cells.len() <= FEW_ROWS.saturating_mul(table.columns.len()) {
-            return self.insert_few(table, &rows.cells).await;
-        }
-        if matches!(table.existing, Existing::Refuse) {
-            return self.copy(table, table.name, &rows.cells).await;
-        }
-        let staging = self.staging(table).await?;
-        self.copy(table, &staging, &rows.cells).await?;
-        let (columns, clause) = (table.columns.join(", "), table.conflict_clause());
-        let text = format!("INSERT INTO {} ({columns}) SELECT {columns} FROM {staging}{clause}", table.name);
-        self.run(table.name, text).await
-    }
-
-    async fn insert_few(&mut self, table: &Table, cells: &[Cell]) -> Result<(), SqlError> {
-        let staging = self.staging(table).await?;
-        let (name, columns) = (table.name, table.columns.join(", "));
-        let clause = table.conflict_clause();
+        let (name, columns) = (rows.table.name, rows.table.columns);
+        let kinds = self.kinds_of(rows.table).await?;
+        let arguments: Vec<_> = (1..=columns.len()).map(|number| format!("${number}")).collect();
         let text = format!(
-            "INSERT INTO {name} ({columns}) SELECT {columns} FROM unnest($1::text::{staging}[]) AS new{clause}"
+            "INSERT INTO {name} ({}) SELECT * FROM unnest({}){}",
+            columns.join(", "),
+            arguments.join(", "),
+            rows.table.conflict_clause()
         );
-        let rows = literal::encode(cells, table.columns.len());
-        let done = sqlx::query(AssertSqlSafe(text)).bind(rows).execute(&mut *self.connection);
-        within(self.patience, name, done).await.map(drop)
+        let mut statement = sqlx::query(AssertSqlSafe(text));
+        for (number, kind) in kinds.iter().enumerate() {
+            let cells = rows.cells.iter().skip(number).step_by(columns.len().max(1));
+            let column = Column::of(*kind, cells).ok_or_else(|| unfit(name, columns.get(number)))?;
+            statement = statement.bind(column);
+        }
+        within(self.patience, name, statement.execute(&mut *self.connection)).await.map(drop)
     }
 
-    /// A temporary table of the columns that this program knows, in its order, whatever a newer one has added.
-    async fn staging(&mut self, table: &Table) -> Result<String, SqlError> {
-        let staging = format!("staging_{}", table.name);
-        let text = format!(
-            "CREATE TEMPORARY TABLE IF NOT EXISTS {staging} ON COMMIT DELETE ROWS AS SELECT {} FROM {} WITH NO DATA",
-            table.columns.join(", "),
-            table.name
-        );
-        self.run(table.name, text).await?;
-        Ok(staging)
-    }
-
-    async fn run(&mut self, operation: &'static str, text: String) -> Result<(), SqlError> {
-        let done = sqlx::query(AssertSqlSafe(text)).execute(&mut *self.connection);
-        within(self.patience, operation, done).await.map(drop)
-    }
-
-    async fn copy(&mut self, table: &Table, to: &str, cells: &[Cell]) -> Result<(), SqlError> {
-        let bytes = copy::encode(cells, table.columns.len());
-        let bytes = bytes.ok_or_else(|| SqlError::Unfit(format!("a value of {} is too long", table.name)))?;
-        let text = format!("COPY {to} ({}) FROM STDIN (FORMAT binary)", table.columns.join(", "));
-        let copied = async {
-            let mut copy = self.connection.copy_in_raw(&text).await?;
-            copy.send(bytes).await?;
-            copy.finish().await
-        };
-        within(self.patience, table.name, copied).await.map(drop)
+    async fn kinds_of(&mut self, table: &Table) -> Result<Arc<[Kind]>, SqlError> {
+        if let Some(known) = self.kinds.of(table) {
+            return Ok(known);
+        }
+        let asked = sqlx::query(Kinds::QUERY).bind(table.name).fetch_all(&mut *self.connection);
+        let rows = within(self.patience, table.name, asked).await?;
+        let named = |row: &PgRow| Ok((row.try_get(0)?, row.try_get(1)?));
+        let found = rows.iter().map(named).collect::<Result<_, sqlx::Error>>();
+        self.kinds.learn(table, &found.map_err(|source| SqlError::statement(table.name, source))?)
     }
 
     /// Commits: on disk when it returns.
@@ -295,6 +273,13 @@ async fn within<T>(
         Ok(done) => done.map_err(|source| SqlError::statement(operation, source)),
         Err(_) => Err(SqlError::Silent { operation, seconds: patience.as_secs() }),
     }
+}
+
+fn unfit(table: &str, column: Option<&&str>) -> SqlError {
+    SqlError::Unfit(format!(
+        "a value of {table}.{} is too long or of another kind than its column",
+        column.copied().unwrap_or_default()
+    ))
 }
 
 /// The first statement of a connection.
