@@ -7,6 +7,7 @@ use clickhouse::error::Error;
 use streambook_log::LogError;
 use streambook_model::codec::CodecError;
 use streambook_runtime::sink::SinkError;
+use tokio::task::JoinError;
 
 use super::native::NativeError;
 
@@ -84,6 +85,9 @@ pub enum ClickHouseError {
         /// Why.
         reason: String,
     },
+    /// An insert ended without saying how.
+    #[error("an insert broke off")]
+    Broken(#[source] JoinError),
     /// The server said that rows were inserted, and they are not there.
     #[error("{table}: the server confirmed {expected} records and {found} are there")]
     Missing {
@@ -113,7 +117,8 @@ impl ClickHouseError {
             | Self::Log(_)
             | Self::Decode { .. }
             | Self::Contradiction(_)
-            | Self::Lineage { .. } => false,
+            | Self::Lineage { .. }
+            | Self::Broken(_) => false,
         }
     }
 

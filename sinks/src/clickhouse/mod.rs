@@ -13,6 +13,7 @@
 
 mod config;
 mod error;
+mod inserts;
 mod marks;
 mod native;
 mod plan;

@@ -40,11 +40,20 @@ struct ColumnRow {
     r#type: String,
 }
 
-/// The server, as one user in one database.
+/// An insert that only has to be sent.
+pub(crate) struct Prepared {
+    table: &'static str,
+    rows: usize,
+    sql: String,
+    body: Bytes,
+}
+
+/// The server, as one user in one database. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Service {
     client: Client,
     /// The types of the columns of the tables that were written to.
-    tables: Mutex<BTreeMap<&'static str, Arc<Types>>>,
+    tables: Arc<Mutex<BTreeMap<&'static str, Arc<Types>>>>,
     timeout: Duration,
     database: String,
 }
@@ -63,7 +72,7 @@ impl Service {
             .with_compression(compression)
             .with_product_info("streambook", env!("CARGO_PKG_VERSION"));
         let (timeout, database) = (config.timeout(), config.database.clone());
-        Ok(Self { client, tables: Mutex::default(), timeout, database })
+        Ok(Self { client, tables: Arc::default(), timeout, database })
     }
 
     /// Makes the database if it does not exist. Its name was checked to be a plain one.
@@ -86,24 +95,29 @@ impl Service {
         self.within(operation, self.in_database().query(sql).fetch_all::<T>()).await
     }
 
-    /// Inserts rows as one insert, column by column; the same token inserts once. No rows, no request.
-    pub(crate) async fn insert_block<R: Serialize>(
+    /// The rows of one insert, column by column.
+    pub(crate) async fn prepare<R: Serialize>(
         &self,
         table: &'static str,
         rows: &[R],
-        token: String,
-    ) -> Result<(), ClickHouseError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
+    ) -> Result<Prepared, ClickHouseError> {
         let types = self.types(table).await?;
         let block = Block::of(&types, rows).map_err(|source| ClickHouseError::Unfit { table, source })?;
-        let began = Instant::now();
         let sql = format!("INSERT INTO `{table}` ({}) FORMAT Native", block.names());
-        let sent = self.send(&sql, Bytes::from(block.encode(rows.len())), token).await;
-        sent.map_err(ClickHouseError::request(table))?;
+        Ok(Prepared { table, rows: rows.len(), sql, body: Bytes::from(block.encode(rows.len())) })
+    }
+
+    /// Inserts rows; the same token inserts once.
+    pub(crate) async fn insert_prepared(
+        self,
+        insert: Prepared,
+        token: String,
+    ) -> Result<(), ClickHouseError> {
+        let Prepared { table, rows, sql, body } = insert;
+        let began = Instant::now();
+        self.send(&sql, body, token).await.map_err(ClickHouseError::request(table))?;
         let label = || ("table", table.to_owned());
-        Metric::ClickHouseRows.count(rows.len() as u64, &[label()]);
+        Metric::ClickHouseRows.count(rows as u64, &[label()]);
         Metric::ClickHouseInsertSeconds.observe(began.elapsed(), &[label()]);
         Ok(())
     }

@@ -11,6 +11,9 @@ use super::{NativeError, put_text};
 const DICTIONARY_VERSION: u64 = 1;
 const DICTIONARY_FLAGS: u64 = 0x600;
 
+/// Bytes of a text, usually: an id is 30.
+const USUAL_TEXT: usize = 32;
+
 /// A column that is being filled.
 #[derive(Debug)]
 pub(super) struct Column {
@@ -38,11 +41,11 @@ enum Values {
 }
 
 impl Column {
-    /// An empty column of this type.
-    pub(super) fn new(name: &'static str, kind: &str) -> Result<Self, NativeError> {
+    /// An empty column of this type, with room for so many rows: a column that has to grow is copied each time.
+    pub(super) fn new(name: &'static str, kind: &str, rows: usize) -> Result<Self, NativeError> {
         let problem =
             || NativeError { column: name.to_owned(), problem: format!("{kind} is not known here") };
-        let values = values(kind).ok_or_else(problem)?;
+        let values = values(kind, rows).ok_or_else(problem)?;
         Ok(Self { name, kind: kind.to_owned(), values, scratch: String::new() })
     }
 
@@ -127,6 +130,17 @@ impl Column {
         NativeError { column: self.name.to_owned(), problem: format!("{} takes no {what}", self.kind) }
     }
 
+    /// How many bytes it takes at most.
+    pub(super) fn most_bytes(&self) -> usize {
+        let values = match &self.values {
+            Values::Fixed(_, values) | Values::Text(values) => values.len(),
+            Values::Dictionary { keys, rows, .. } => 32 + keys.len() + 4 * rows.len(),
+            Values::Maybe { absent, values, .. } => absent.len() + values.len(),
+            Values::Pairs { ends, keys, values, .. } => 8 * ends.len() + keys.len() + values.len(),
+        };
+        20 + self.name.len() + self.kind.len() + values
+    }
+
     /// Its bytes.
     pub(super) fn encode(self, bytes: &mut Vec<u8>, rows: usize) {
         put_text(bytes, self.name);
@@ -149,19 +163,24 @@ impl Column {
     }
 }
 
-fn values(kind: &str) -> Option<Values> {
+fn values(kind: &str, rows: usize) -> Option<Values> {
+    let fixed = |width: usize| Vec::with_capacity(rows.saturating_mul(width));
     Some(match kind {
-        "String" => Values::Text(Vec::new()),
+        "String" => Values::Text(fixed(USUAL_TEXT)),
         "LowCardinality(String)" => {
             let (known, last) = (HashMap::new(), (String::new(), 0));
-            Values::Dictionary { known, last, keys: Vec::new(), rows: Vec::new() }
+            Values::Dictionary { known, last, keys: Vec::new(), rows: Vec::with_capacity(rows) }
         }
         "Map(String, String)" => {
-            Values::Pairs { ends: Vec::new(), count: 0, keys: Vec::new(), values: Vec::new() }
+            let ends = Vec::with_capacity(rows);
+            Values::Pairs { ends, count: 0, keys: Vec::new(), values: Vec::new() }
         }
         kind => match kind.strip_prefix("Nullable(").and_then(|rest| rest.strip_suffix(')')) {
-            Some(inner) => Values::Maybe { width: width(inner)?, absent: Vec::new(), values: Vec::new() },
-            None => Values::Fixed(width(kind)?, Vec::new()),
+            Some(inner) => {
+                let width = width(inner)?;
+                Values::Maybe { width, absent: fixed(1), values: fixed(width) }
+            }
+            None => width(kind).map(|width| Values::Fixed(width, fixed(width)))?,
         },
     })
 }

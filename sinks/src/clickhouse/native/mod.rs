@@ -37,7 +37,7 @@ impl Block {
     pub(crate) fn of<R: Serialize>(types: &Types, rows: &[R]) -> Result<Self, NativeError> {
         let mut columns = Vec::new();
         for row in rows {
-            row::append(types, &mut columns, row)?;
+            row::append((types, rows.len()), &mut columns, row)?;
         }
         Ok(Self { columns })
     }
@@ -50,7 +50,8 @@ impl Block {
 
     /// Its bytes.
     pub(crate) fn encode(self, rows: usize) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let sizes = self.columns.iter().map(Column::most_bytes);
+        let mut bytes = Vec::with_capacity(sizes.fold(20, usize::saturating_add));
         put_size(&mut bytes, self.columns.len());
         put_size(&mut bytes, rows);
         for column in self.columns {

@@ -9,13 +9,13 @@ use serde::{
 
 use super::{NativeError, Types, column::Column};
 
-/// Adds a row.
+/// Adds a row, one of `rows`.
 pub(super) fn append<R: Serialize>(
-    types: &Types,
+    (types, rows): (&Types, usize),
     columns: &mut Vec<Column>,
     row: &R,
 ) -> Result<(), NativeError> {
-    row.serialize(Place::Row { types, columns })
+    row.serialize(Place::Row { types, columns, rows })
 }
 
 impl serde::ser::Error for NativeError {
@@ -28,6 +28,7 @@ impl serde::ser::Error for NativeError {
 struct Fields<'a> {
     types: &'a Types,
     columns: &'a mut Vec<Column>,
+    rows: usize,
     next: usize,
 }
 
@@ -45,7 +46,7 @@ impl SerializeStruct for Fields<'_> {
                 column: name.to_owned(),
                 problem: "the table has no such column".to_owned(),
             };
-            self.columns.push(Column::new(name, self.types.get(name).ok_or_else(unknown)?)?);
+            self.columns.push(Column::new(name, self.types.get(name).ok_or_else(unknown)?, self.rows)?);
         }
         let column = self.columns.get_mut(self.next).filter(|column| column.name() == name);
         let column = column.ok_or_else(|| NativeError::custom("rows with different fields"))?;
@@ -60,7 +61,7 @@ impl SerializeStruct for Fields<'_> {
 
 /// Where something goes: a row into all columns, a value into its own.
 enum Place<'a> {
-    Row { types: &'a Types, columns: &'a mut Vec<Column> },
+    Row { types: &'a Types, columns: &'a mut Vec<Column>, rows: usize },
     Value(&'a mut Column),
 }
 
@@ -179,7 +180,7 @@ impl<'a> Serializer for Place<'a> {
 
     fn serialize_struct(self, _: &'static str, _: usize) -> Result<Fields<'a>, NativeError> {
         match self {
-            Self::Row { types, columns } => Ok(Fields { types, columns, next: 0 }),
+            Self::Row { types, columns, rows } => Ok(Fields { types, columns, rows, next: 0 }),
             Self::Value(column) => Err(column.unfit("structure")),
         }
     }

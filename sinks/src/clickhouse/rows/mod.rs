@@ -27,7 +27,7 @@ use self::{
     registry::{Assets, Merchants},
     stripe::{FactRow, StripeEventRow},
 };
-use super::{error::ClickHouseError, service::Service, sink::Tokens};
+use super::{error::ClickHouseError, inserts::Inserts, service::Service, sink::Tokens};
 
 /// Where a record is in the log, and by which batch it is written.
 #[derive(Debug, Clone, Copy)]
@@ -167,27 +167,24 @@ impl<'b> Rows<'b> {
         }
     }
 
-    /// Inserts all of it, all tables at the same time.
+    /// Inserts all of it, the largest tables first, so that the server has most to do while the others are put together.
     pub(crate) async fn insert(&self, to: &Service, tokens: &Tokens) -> Result<(), ClickHouseError> {
-        let (payments, merchants, assets) = (self.payments.rows(), self.merchants.rows(), self.assets.rows());
-        // Boxed: each holds the state of a request.
-        futures::try_join!(
-            Box::pin(to.insert_block("payment_events", &self.events, tokens.of("payment_events"))),
-            Box::pin(to.insert_block("payments", &payments, tokens.of("payments"))),
-            Box::pin(to.insert_block("ledger_entries", &self.entries, tokens.of("ledger_entries"))),
-            Box::pin(to.insert_block("chain_transfers", &self.transfers, tokens.of("chain_transfers"))),
-            Box::pin(to.insert_block("chain_heads", &self.heads, tokens.of("chain_heads"))),
-            Box::pin(to.insert_block("chain_blocks", &self.blocks, tokens.of("chain_blocks"))),
-            Box::pin(to.insert_block("stripe_events", &self.stripe_events, tokens.of("stripe_events"))),
-            Box::pin(to.insert_block("stripe_facts", &self.facts, tokens.of("stripe_facts"))),
-            Box::pin(to.insert_block("webhook_attempts", &self.attempts, tokens.of("webhook_attempts"))),
-            Box::pin(to.insert_block("api_requests", &self.requests, tokens.of("api_requests"))),
-            Box::pin(to.insert_block("api_replies", &self.replies, tokens.of("api_replies"))),
-            Box::pin(to.insert_block("dead_letters", &self.letters, tokens.of("dead_letters"))),
-            Box::pin(to.insert_block("merchants", &merchants, tokens.of("merchants"))),
-            Box::pin(to.insert_block("assets", &assets, tokens.of("assets"))),
-        )?;
-        Ok(())
+        let mut inserts = Inserts::new(to, tokens);
+        inserts.add("ledger_entries", &self.entries).await?;
+        inserts.add("payment_events", &self.events).await?;
+        inserts.add("chain_transfers", &self.transfers).await?;
+        inserts.add("payments", &self.payments.rows()).await?;
+        inserts.add("api_requests", &self.requests).await?;
+        inserts.add("api_replies", &self.replies).await?;
+        inserts.add("webhook_attempts", &self.attempts).await?;
+        inserts.add("chain_heads", &self.heads).await?;
+        inserts.add("chain_blocks", &self.blocks).await?;
+        inserts.add("stripe_events", &self.stripe_events).await?;
+        inserts.add("stripe_facts", &self.facts).await?;
+        inserts.add("dead_letters", &self.letters).await?;
+        inserts.add("merchants", &self.merchants.rows()).await?;
+        inserts.add("assets", &self.assets.rows()).await?;
+        inserts.done().await
     }
 
     /// Counts the batch's rows in the tables.
