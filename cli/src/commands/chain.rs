@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::{Value, json};
-use streambook_connectors::chain::{self, BlockId, ChainConfig, Resume, ancestor};
+use streambook_connectors::chain::{self, BlockId, ChainConfig, ancestor};
 use streambook_log::{
     Log, LogError, ReadLimit, Visibility, embedded::EmbeddedLog, partitioner::partition_of,
 };
@@ -164,7 +164,7 @@ impl Rebuild {
         if before.halted.is_none() {
             bail!("chain {chain} is not halted, so there is nothing to rebuild");
         }
-        let branch = branch(&chain::resume(&*log, chain).await?);
+        let branch = chain::branch(&*log, chain).await?;
         let root = match self.block {
             Some(number) => at(&branch, number)?,
             None => in_common(named, &branch).await?,
@@ -189,8 +189,8 @@ impl Rebuild {
             self.chain, root.number, root.hash
         ));
         output::note(if self.yes {
-            "Start `streambook up`. Payments that were credited above that block and are not final are reversed until they \
-             come again; what was final is in dead.letters as final_transfer_gone."
+            "Start `streambook up`. Payments that were credited above that block are reversed, those that were final too, until \
+             they come again."
         } else {
             "Nothing was changed. With --yes it is."
         });
@@ -268,18 +268,6 @@ async fn last<T>(
         end = start;
     }
     Ok(None)
-}
-
-/// The canonical branch in the log, newest first, as far as it is found.
-fn branch(resume: &Resume) -> Vec<BlockId> {
-    let blocks: BTreeMap<_, _> = resume.recent.iter().map(|block| (block.hash, *block)).collect();
-    let mut branch = Vec::new();
-    let mut next = resume.head.map(|head| head.hash);
-    while let Some(block) = next.and_then(|hash| blocks.get(&hash)) {
-        branch.push(*block);
-        next = Some(block.parent);
-    }
-    branch
 }
 
 fn at(branch: &[BlockId], number: u64) -> anyhow::Result<BlockId> {

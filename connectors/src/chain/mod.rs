@@ -47,7 +47,7 @@ pub use feed::{Feed, FeedError};
 pub use follower::{Follower, Resume, ResumeError};
 pub use health::{Breaker, Marks};
 pub use progress::Speed;
-pub use resume::{ResumeFailure, resume};
+pub use resume::{ResumeFailure, branch, resume};
 pub use stall::{Moving, Stall};
 pub use status::{ChainState, ChainStatus, NodeStatus};
 pub use types::{BlockId, BlockRef, Erc20Transfer, ForkBelowFinality, Observation, VerifiedBlock};

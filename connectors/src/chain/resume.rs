@@ -2,6 +2,9 @@
 //! nothing is skipped; what was observed and not appended is observed again. Where an operator has rebuilt the chain on a
 //! block, that block is the head and final, and nothing older counts but it: what stood above it is observed again.
 
+use std::collections::HashMap;
+
+use alloy_primitives::BlockHash;
 use streambook_log::{Log, LogError, ReadLimit, Visibility, partitioner::partition_of};
 use streambook_model::{
     chain::ChainId,
@@ -19,8 +22,11 @@ use super::{
 /// Records read at once, going backwards.
 const CHUNK: u64 = 1_000;
 /// Enough blocks to find a fork's ancestor in; older ones are settled for practical purposes where a chain has no
-/// finality tag.
-const BLOCKS: usize = 4_096;
+/// finality tag. As many as the connector remembers unless told otherwise, so that a restart forgets nothing; chains of four
+/// blocks a second are final after some 5,000.
+const BLOCKS: usize = 16_384;
+/// Blocks that an operator can go back at most, as many as the reorg processor takes back at once.
+const BRANCH: usize = 100_000;
 
 /// What the log holds cannot be used to go on.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +44,7 @@ pub enum ResumeFailure {
 /// # Errors
 /// [`ResumeFailure`] when the inbox cannot be read.
 pub async fn resume(log: &dyn Log, chain: ChainId) -> Result<Resume, ResumeFailure> {
-    let partition = partition_of(chain.to_string().as_bytes(), topics::CHAIN_INBOX.partitions);
-    let inbox = TopicPartition::new(topics::CHAIN_INBOX.topic(), partition);
+    let inbox = inbox(chain);
     let bounds = log.bounds(&inbox, Visibility::Written).await?;
     let mut found = Found { chain, ..Found::default() };
     let mut end = bounds.end.0;
@@ -49,6 +54,41 @@ pub async fn resume(log: &dyn Log, chain: ChainId) -> Result<Resume, ResumeFailu
         end = start;
     }
     Ok(found.into_resume())
+}
+
+/// The branch of the last head in the log, newest first, as far down as the log holds it, and at most [`BRANCH`] blocks. It goes
+/// below the last final block and below blocks the chain was rebuilt on: a fork can begin deeper than those.
+///
+/// # Errors
+/// [`ResumeFailure`] when the inbox cannot be read.
+pub async fn branch(log: &dyn Log, chain: ChainId) -> Result<Vec<BlockId>, ResumeFailure> {
+    let inbox = inbox(chain);
+    let bounds = log.bounds(&inbox, Visibility::Written).await?;
+    let mut found = Found { chain, is_history: true, ..Found::default() };
+    let (mut branch, mut known) = (Vec::new(), HashMap::new());
+    let mut end = bounds.end.0;
+    while end > bounds.first.0 && branch.len() < BRANCH {
+        let start = end.saturating_sub(CHUNK).max(bounds.first.0);
+        found.take_chunk(chunk(log, &inbox, start, end).await?);
+        known.extend(found.blocks.drain(..).map(|block| (block.hash, block)));
+        extend(&mut branch, found.head, &known);
+        end = start;
+    }
+    Ok(branch)
+}
+
+/// Adds the blocks that are known below the branch's last one, or below the head.
+fn extend(branch: &mut Vec<BlockId>, head: Option<BlockRef>, known: &HashMap<BlockHash, BlockId>) {
+    let mut next = branch.last().map(|block| block.parent).or(head.map(|head| head.hash));
+    while let Some(block) = next.and_then(|hash| known.get(&hash)).filter(|_| branch.len() < BRANCH) {
+        branch.push(*block);
+        next = Some(block.parent);
+    }
+}
+
+fn inbox(chain: ChainId) -> TopicPartition {
+    let partition = partition_of(chain.to_string().as_bytes(), topics::CHAIN_INBOX.partitions);
+    TopicPartition::new(topics::CHAIN_INBOX.topic(), partition)
 }
 
 async fn chunk(
@@ -80,6 +120,8 @@ struct Found {
     finalized: Option<BlockRef>,
     /// The block that an operator has rebuilt the chain on; what is older than that was before it.
     root: Option<BlockRef>,
+    /// Blocks from before a rebuild count as well.
+    is_history: bool,
     blocks: Vec<BlockId>,
 }
 
@@ -112,7 +154,7 @@ impl Found {
     }
 
     fn take_block(&mut self, block: BlockId) {
-        if self.root.is_none_or(|root| root.hash == block.hash) {
+        if self.is_history || self.root.is_none_or(|root| root.hash == block.hash) {
             self.blocks.push(block);
         }
     }

@@ -4,7 +4,7 @@
 use streambook_model::{
     id::{EventId, RefundId, TransactionId},
     money::Amount,
-    records::payment::{PaymentEvent, PaymentEventType, PaymentStatus, Refund},
+    records::payment::{PaymentEvent, PaymentEventType, PaymentMethod, PaymentStatus, Refund},
     time::Timestamp,
     topics,
 };
@@ -47,7 +47,7 @@ pub(super) fn settle(
     at_run_time(context, Invariant::PendingIsNeverNegative, pending)?;
     let evaluation = evaluate(payment)?;
     apply(context, payment, evaluation.target, occurred_at)?;
-    seal_final(context, payment)?;
+    seal_card(context, payment)?;
     let changed = turn(payment, evaluation.status, context.now());
     if changed || tell == Tell::Amounts {
         announce(context, payment, event_type(payment.status), None, occurred_at)?;
@@ -120,7 +120,7 @@ fn apply(
 ) -> Result<(), Fault> {
     while payment.applied.gross > target {
         let last = payment.applied.open.pop().ok_or_else(|| {
-            Fault::Stop(format!("{}: money that is final would have to be taken back", payment.intent.id))
+            Fault::Stop(format!("{}: money that is sealed would have to be taken back", payment.intent.id))
         })?;
         let event = format!("{}:reversed:{}", payment.intent.id, last.transaction);
         ledger::reverse(context, book_of(payment), last.transaction, event, occurred_at)?;
@@ -149,9 +149,10 @@ fn apply_more(
     Ok(())
 }
 
-/// Once nothing can be taken back any more, what a reversal or an earlier acceptance would need is no longer kept.
-fn seal_final(context: &mut Context<'_>, payment: &mut PaymentState) -> Result<(), Fault> {
-    if payment.unfinal > 0 {
+/// A card's money comes back by facts of its own and never by a reversal, so what a reversal or an earlier acceptance would
+/// need is not kept. A chain payment keeps it: an operator may rebuild a chain below what was final.
+fn seal_card(context: &mut Context<'_>, payment: &mut PaymentState) -> Result<(), Fault> {
+    if payment.intent.method != PaymentMethod::Card {
         return Ok(());
     }
     for application in std::mem::take(&mut payment.applied.open) {

@@ -104,9 +104,6 @@ fn book(
         }
         Step::Finalized => {}
     }
-    if let Some(received) = transfer.received.filter(|_| transfer.is_final) {
-        ledger::seal(context, book, received);
-    }
     Ok(())
 }
 

@@ -14,7 +14,9 @@ use streambook_runtime::processor::{Context, Fault};
 use super::{
     FINAL_DEPTH,
     change::{BlockRef, ChainChange, Unreconciled, reconcile},
-    finality, letters, report, settle,
+    finality, letters,
+    report::{self, Reach},
+    settle,
     tables::{BLOCKS, CANONICAL, Chain, Head, block_of},
 };
 
@@ -141,7 +143,7 @@ fn switch(
 fn take_back(place: BlockRef, chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
     CANONICAL.delete(&mut context.state, (chain.id, place.number));
     let block = block_of(chain, &place.hash, context)?;
-    report::orphaned(place, &block, chain, context)
+    report::orphaned(place, &block, Reach::Open, chain, context)
 }
 
 fn include(place: BlockRef, chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {

@@ -2,10 +2,8 @@
 //! right. Everything that was canonical above it is taken back first, newest first, and comes again where the nodes still
 //! have it; so whatever the nodes say from then on, folding the events gives what the canonical chain alone would give.
 //!
-//! - What was reported and is not final is orphaned, and so reversed in the books.
-//! - What was said to be final stays in the books: each such transfer that was above the named block is a dead letter with
-//!   the payment, the amount and the transaction, for an operator to decide about. Its transaction is not reported again, in
-//!   whichever block it comes: the same money would be credited twice.
+//! - What was reported is orphaned, what was final too: the books reverse it, and credit it again where it is mined again. A
+//!   refund that was made of it stays a fact, so the merchant may then owe.
 //! - Watches that came while the chain was halted look back now.
 //!
 //! Nothing is rewritten: the command is a record of the inbox like every other, so a replay does the same. It is refused,
@@ -13,14 +11,16 @@
 
 use std::collections::BTreeSet;
 
-use streambook_model::{bytes::BlockHash, chain::BlockNumber, money::Amount, records::chain::ChainRebuild};
+use streambook_model::{bytes::BlockHash, chain::BlockNumber, records::chain::ChainRebuild};
 use streambook_runtime::processor::{Context, Fault};
 
 use super::{
     blocks,
     change::BlockRef,
-    head, letters, report, settle,
-    tables::{BLOCKS, CANONICAL, Chain, GONE, Gone, HEIGHTS, Head, WATCHES, block_of, transfers_of},
+    head,
+    report::{self, Reach},
+    settle,
+    tables::{BLOCKS, CANONICAL, Chain, HEIGHTS, Head, block_of},
     watches,
 };
 
@@ -37,7 +37,6 @@ pub(super) fn take(
     let (old, time) = check(root, chain, context)?;
     let above = old.block.number.0.saturating_sub(root.number.0);
     chain.halted = None;
-    chain.rebuilds = chain.rebuilds.saturating_add(1);
     for number in (0..above).map(|below| BlockNumber(old.block.number.0.saturating_sub(below))) {
         take_back(number, chain, context)?;
     }
@@ -90,29 +89,10 @@ fn take_back(number: BlockNumber, chain: &Chain, context: &mut Context<'_>) -> R
     let place = BlockRef { number, hash };
     CANONICAL.delete(&mut context.state, (chain.id, number));
     let block = block_of(chain, &hash, context)?;
-    report::orphaned(place, &block, chain, context)?;
-    let finalized = chain.finalized.or(chain.floor);
-    if finalized.is_none_or(|tag| number > tag.number) {
-        return Ok(());
-    }
-    for transfer in transfers_of(chain, &block, &hash, context)? {
-        let watches = WATCHES.get(&context.state, (chain.id, transfer.to))?.unwrap_or_default();
-        let Some(watch) = watches.iter().find(|watch| watch.token == transfer.token) else { continue };
-        let Ok(amount) = Amount::from_token_value(&transfer.value) else { continue };
-        if watches::waits_to_look_back(watch, &transfer.to, chain, context)? {
-            continue;
-        }
-        let key = (chain.id, transfer.tx_hash, transfer.to);
-        let mut gone = GONE.get(&context.state, key)?.unwrap_or_default();
-        gone.push(Gone { token: transfer.token, amount });
-        GONE.put(&mut context.state, key, &gone)?;
-        let reason = format!(
-            "payment {} was credited {} of {} that was final, and the chain has left its block",
-            watch.payment, transfer.value, watch.asset
-        );
-        letters::transfer("final_transfer_gone", &reason, &transfer, place, &block, chain, context)?;
-    }
-    Ok(())
+    // The bottom of the tree is never below the tag, and a chain without a tag is final up to it.
+    let is_final = chain.floor.is_some_and(|floor| number <= floor.number);
+    let reach = if is_final { Reach::Final } else { Reach::Open };
+    report::orphaned(place, &block, reach, chain, context)
 }
 
 /// Forgets the blocks above the named one that do not descend from it: the connector sends them again, with those below

@@ -14,10 +14,19 @@ use super::{
     change::BlockRef,
     letters,
     tables::{
-        Block, CONFIRMED, CONFIRMING, Chain, GONE, Open, TOKENS, UNFINAL, WATCHES, Watch, confirms_at,
-        transfers_of,
+        Block, CONFIRMED, CONFIRMING, Chain, Open, TOKENS, UNFINAL, WATCHES, Watch, confirms_at, transfers_of,
     },
+    watches,
 };
+
+/// Which reports of a block are taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Those of inclusions that are not final: a reorganisation.
+    Open,
+    /// Those that were final too: an operator rebuilds the chain.
+    Final,
+}
 
 /// Reports the watched transfers of a block that became canonical.
 pub(super) fn included(
@@ -41,17 +50,37 @@ pub(super) fn included(
 pub(super) fn orphaned(
     place: BlockRef,
     block: &Block,
+    reach: Reach,
     chain: &Chain,
     context: &mut Context<'_>,
 ) -> Result<(), Fault> {
     for transfer in transfers_of(chain, block, &place.hash, context)?.iter().rev() {
         let watches = WATCHES.get(&context.state, (chain.id, transfer.to))?.unwrap_or_default();
         let Some(watch) = watches.iter().find(|watch| watch.token == transfer.token) else { continue };
-        if let Some(open) = close(watch, transfer, place, chain, context)? {
-            emit(TransferStatus::Orphaned, &open, chain, context);
+        let reported = match close(watch, transfer, place, chain, context)? {
+            None if reach == Reach::Final => was_final(watch, transfer, place, block, chain, context)?,
+            open => open,
+        };
+        if let Some(reported) = reported {
+            emit(TransferStatus::Orphaned, &reported, chain, context);
         }
     }
     Ok(())
+}
+
+/// An inclusion that was reported and is final, so that it waits nowhere any more: what was said of it follows from its block.
+/// `None` where nothing was said: the watch has not looked back yet, or the amount is out of range.
+fn was_final(
+    watch: &Watch,
+    transfer: &TokenTransfer,
+    place: BlockRef,
+    block: &Block,
+    chain: &Chain,
+    context: &Context<'_>,
+) -> Result<Option<Open>, Fault> {
+    let Ok(amount) = Amount::from_token_value(&transfer.value) else { return Ok(None) };
+    let unsaid = watches::waits_to_look_back(watch, &transfer.to, chain, context)?;
+    Ok((!unsaid).then(|| opened(watch, transfer, amount, place, block)))
 }
 
 /// Removes an inclusion from the table it waits in.
@@ -97,25 +126,6 @@ pub(super) fn seen(
             return letters::transfer("amount_out_of_range", &reason, transfer, place, block, chain, context);
         }
     };
-    match credit_stands(transfer, amount, chain, context)? {
-        None => {}
-        Some(Stands::Same) => return Ok(()),
-        Some(Stands::Other) => {
-            let reason = format!(
-                "payment {} was credited for this transaction before the chain was rebuilt, with another amount",
-                watch.payment
-            );
-            return letters::transfer(
-                "final_transfer_changed",
-                &reason,
-                transfer,
-                place,
-                block,
-                chain,
-                context,
-            );
-        }
-    }
     let open = opened(watch, transfer, amount, place, block);
     emit(TransferStatus::Seen, &open, chain, context);
     match watch.policy.depth {
@@ -123,32 +133,6 @@ pub(super) fn seen(
         None => UNFINAL.put(&mut context.state, open.by_height(chain.id), &open)?,
     }
     Ok(())
-}
-
-/// How a transfer compares with what was final of its transaction before the chain was rebuilt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stands {
-    /// It is that transfer: its credit stands.
-    Same,
-    /// The transaction moves another amount now.
-    Other,
-}
-
-fn credit_stands(
-    transfer: &TokenTransfer,
-    amount: Amount,
-    chain: &Chain,
-    context: &Context<'_>,
-) -> Result<Option<Stands>, Fault> {
-    if chain.rebuilds == 0 {
-        return Ok(None);
-    }
-    let gone = GONE.get(&context.state, (chain.id, transfer.tx_hash, transfer.to))?.unwrap_or_default();
-    let mut of_token = gone.iter().filter(|gone| gone.token == transfer.token).peekable();
-    if of_token.peek().is_none() {
-        return Ok(None);
-    }
-    Ok(Some(if of_token.any(|gone| gone.amount == amount) { Stands::Same } else { Stands::Other }))
 }
 
 fn opened(watch: &Watch, transfer: &TokenTransfer, amount: Amount, place: BlockRef, block: &Block) -> Open {

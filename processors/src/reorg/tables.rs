@@ -53,10 +53,6 @@ pub(super) const CONFIRMED: Queue<BlockNumber, u32, Open> = Queue::new(13);
 /// Watches that came while the chain was halted and have not looked back yet, by (chain, address, token). 14 is the queues'.
 pub(super) const HALTED: Table<HaltedWatch> = Table::new(15);
 
-/// What was final and above the block a chain was rebuilt on, by (chain, transaction, receiver): its credit stands, so the
-/// transaction is not reported again.
-pub(super) const GONE: Table<Vec<Gone>> = Table::new(16);
-
 /// The look-back window of a chain until the settings name it. The connector may be ahead of the settings, and what it
 /// brings meanwhile must not be forgotten.
 const LOOK_BACK_SECONDS: u32 = 24 * 60 * 60;
@@ -84,8 +80,6 @@ pub(super) struct Chain {
     pub(super) held: u32,
     /// No block is kept below this height.
     pub(super) pruned_below: BlockNumber,
-    /// How often an operator has rebuilt it.
-    pub(super) rebuilds: u32,
 }
 
 /// The canonical head.
@@ -137,13 +131,6 @@ pub(super) struct HaltedWatch {
     pub(super) is_first: bool,
 }
 
-/// A transfer that was final.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Gone {
-    pub(super) token: Address,
-    pub(super) amount: Amount,
-}
-
 /// A deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Due {
@@ -182,7 +169,6 @@ impl Chain {
             pending_finalized: None,
             held: 0,
             pruned_below: BlockNumber(0),
-            rebuilds: 0,
         }
     }
 

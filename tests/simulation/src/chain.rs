@@ -6,16 +6,22 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use alloy_primitives::{Address, B256, U256};
 use streambook_connectors::chain::{
-    BlockRef, Feed, Follower, Observation, Resume,
+    BlockId, BlockRef, Feed, Follower, Observation, Resume, branch,
     follower::{FollowError, Next, Step},
     resume,
     transfers::keep_tokens,
 };
 use streambook_devchain::{
-    BlockSpec, ChainSettings, Content, DevBlock, DevChain, Dropped, FinalityRule, Limits, ReorgOptions,
-    Transfer, TransferRequest,
+    BelowFinality, BlockSpec, ChainSettings, Content, DevBlock, DevChain, Dropped, FinalityRule, Limits,
+    ReorgOptions, Transfer, TransferRequest,
 };
-use streambook_model::{chain::ChainId, time::Timestamp};
+use streambook_model::{
+    bytes::BlockHash,
+    chain::{BlockNumber, ChainId},
+    records::chain::ChainRebuild,
+    time::Timestamp,
+    topics,
+};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -82,8 +88,15 @@ pub struct Chain {
     /// A node that does not move on: which one, where it stands, and for how many more looks.
     stuck: Option<Stuck>,
     forked: BTreeSet<usize>,
+    /// Whether this chain breaks its own rules now and then, and whether it has.
+    unruly: bool,
+    broken: bool,
+    /// The connector has found that every node left a final block, and waits for the operator.
+    halted: bool,
     follower: Option<Follower>,
     highest: u64,
+    /// The highest head there ever was.
+    tallest: u64,
     heads: Vec<B256>,
     /// Addresses that money was sent to.
     paid: BTreeSet<Address>,
@@ -93,6 +106,9 @@ impl Chain {
     /// A chain of one block after its genesis.
     pub fn new(id: u64, machine: &mut Machine, final_depth: Option<u64>) -> Result<Self, Violation> {
         let time = seconds(machine.now());
+        // A chain that breaks its rules must have final blocks to leave, with payments in them.
+        let unruly = final_depth.is_some() && machine.random.chance(25);
+        let final_depth = if unruly { final_depth.map(|depth| depth / 3) } else { final_depth };
         let finality = final_depth.map_or(FinalityRule::OnRequest, |finalized| FinalityRule::Depth {
             safe: finalized / 2,
             finalized,
@@ -109,8 +125,12 @@ impl Chain {
             nodes: 3,
             stuck: None,
             forked: BTreeSet::new(),
+            unruly,
+            broken: false,
+            halted: false,
             follower: None,
             highest: 0,
+            tallest: 0,
             heads: Vec::new(),
             paid: BTreeSet::new(),
         };
@@ -133,6 +153,7 @@ impl Chain {
         let finalized = self.blocks.canonical_block(self.blocks.finalized());
         let finalized = finalized.map_or(head, |block| block.reference());
         self.heads.push(head.hash);
+        self.tallest = self.tallest.max(head.number);
         self.views.push(View {
             head: BlockRef { number: head.number, hash: head.hash },
             finalized: BlockRef { number: finalized.number, hash: finalized.hash },
@@ -174,8 +195,7 @@ impl Chain {
 
     /// How many blocks lift the chain above any head that it has left.
     pub fn blocks_to_be_believed(&self) -> u64 {
-        let highest = self.views.iter().map(|view| view.head.number).max().unwrap_or(0);
-        highest.saturating_sub(self.blocks.head().reference().number) + 1
+        self.tallest.saturating_sub(self.blocks.head().reference().number) + 1
     }
 
     /// An empty block now.
@@ -204,6 +224,64 @@ impl Chain {
             }
             self.remember();
         }
+    }
+
+    /// A chain that breaks its own rules: every node leaves blocks that were final.
+    pub fn break_the_rules(&mut self, targets: &[Target], machine: &mut Machine) {
+        let (head, finalized) = (self.blocks.head().reference().number, self.blocks.finalized());
+        if !self.unruly || finalized <= START {
+            return;
+        }
+        let ancestor = machine.random.between(START.max(finalized.saturating_sub(12)), finalized - 1);
+        let specs = self.replacement(ancestor, head - ancestor, targets, machine);
+        let dropped = if machine.random.chance(70) { Dropped::Requeue } else { Dropped::Forget };
+        let options = ReorgOptions { below_finality: BelowFinality::Force, dropped };
+        if self.blocks.reorg(head - ancestor, &specs, options).is_ok() {
+            machine.faults.count("fork below finality");
+            self.broken = true;
+            // The operator waits until the nodes are of one mind.
+            self.views.clear();
+            self.stuck = None;
+            self.remember();
+        }
+    }
+
+    /// Whether it waits for the operator.
+    pub fn is_halted(&self) -> bool {
+        self.halted
+    }
+
+    /// The operator lets a halted chain go on from the highest block that log and nodes have in common, as `streambook
+    /// chain rebuild` does.
+    pub fn rebuild(&mut self, machine: &mut Machine) -> Check {
+        if !self.halted {
+            return Ok(());
+        }
+        let log = SimulatedLog(Arc::clone(&machine.disk));
+        let found = ready(branch(&log, self.id)).map(|found| found.map_err(|error| error.to_string()));
+        let branch = found.unwrap_or_else(|| Err("the search waits".to_owned()));
+        let branch = branch.map_err(|error| Violation::new("the_operator_finds_a_way_out", error))?;
+        let is_common = |block: &&BlockId| {
+            let canonical = self.blocks.canonical_block(block.number);
+            canonical.is_some_and(|canonical| canonical.hash() == block.hash)
+        };
+        let Some(root) = branch.iter().find(is_common) else {
+            return Err(Violation::new(
+                "the_operator_finds_a_way_out",
+                "log and nodes have no block in common",
+            ));
+        };
+        let rebuild = ChainRebuild {
+            meta: machine.meta(format!("{}:rebuild:{}", self.id, root.hash)),
+            chain: self.id,
+            number: BlockNumber(root.number),
+            hash: BlockHash::new(root.hash.0),
+        };
+        machine.append(topics::CHAIN_INBOX, &self.id.to_string(), &rebuild.into())?;
+        machine.disk.lock().sync();
+        machine.faults.count("chain rebuilt");
+        self.stop_connector();
+        Ok(())
     }
 
     fn replacement(
@@ -292,10 +370,15 @@ impl Chain {
     pub fn stop_connector(&mut self) {
         self.follower = None;
         self.forked.clear();
+        // A fork is found again where it is still there.
+        self.halted = false;
     }
 
     /// One look of the connector at a node's head.
     pub fn poll(&mut self, machine: &mut Machine) -> Check {
+        if self.halted {
+            return Ok(());
+        }
         let node = machine.random.index(self.nodes);
         let Some(view) = self.view(node, machine) else { return Ok(()) };
         let mut follower = match self.follower.take() {
@@ -305,11 +388,13 @@ impl Chain {
         let mut seen = Vec::new();
         let looked = self.look(&mut follower, view, &mut seen, machine);
         if let Err(FollowError::Fork(fork)) = looked {
-            seen.extend(follower.abandon());
             self.forked.insert(node);
-            if self.forked.len() == self.nodes {
+            let by_all = self.forked.len() == self.nodes;
+            if by_all && !self.broken {
                 return Err(Violation::new("no_false_fork", fork.to_string()));
             }
+            let last = if by_all { Some(Observation::ForkBelowFinality(fork)) } else { follower.abandon() };
+            seen.extend(last);
         } else if !seen.is_empty() {
             self.forked.clear();
         }
@@ -326,6 +411,10 @@ impl Chain {
                 _ => None,
             });
             self.highest = highest.max().unwrap_or(0).max(self.highest);
+        }
+        if matches!(seen.last(), Some(Observation::ForkBelowFinality(_))) {
+            self.halted = true;
+            self.follower = None;
         }
         let repeats = 1 + usize::from(machine.fault("connector appended twice", 4));
         (0..repeats).try_for_each(|_| self.feed(&seen, machine))?;

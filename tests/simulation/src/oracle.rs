@@ -317,8 +317,8 @@ fn acceptance(agreed: &Agreed<'_>, money: &Money) -> Option<(i128, i128)> {
     agreed.accepted.iter().filter(|(confirmed, _)| *confirmed <= money.confirmed).max().copied()
 }
 
-/// What must be applied. Where unapplied money was refunded that the chain then took back, what was final before that
-/// stays applied, and how much that was depends on when it became final: a range, else one amount.
+/// What must be applied: what is due, as far as it is there. Money of which some was refunded unapplied and that the chain then
+/// took back is not.
 fn applied(
     agreed: &Agreed<'_>,
     payment: &Payment,
@@ -327,16 +327,16 @@ fn applied(
 ) -> Result<i128, Violation> {
     let nominal = if money.timely >= payment.amount.units() { payment.amount.units() } else { 0 };
     let highest = nominal.max(acceptance(agreed, money).map_or(0, |(_, net)| net));
-    let lowest = highest.min(money.confirmed - money.refunded_unapplied);
+    let expected = highest.min(money.confirmed - money.refunded_unapplied).max(0);
     let of_payment = history.transactions().filter(|posted| posted.payment == Some(payment.id));
     let posted: i128 = of_payment
         .filter(|posted| posted.template == "payment.applied")
         .map(|posted| posted.entries.first().map_or(0, |entry| entry.amount.units()))
         .sum();
-    if (lowest..=highest).contains(&posted) {
+    if posted == expected {
         return Ok(posted);
     }
-    let detail = format!("{posted} is applied, expected {lowest} to {highest}: {money:?}");
+    let detail = format!("{posted} is applied, expected {expected}: {money:?}");
     Err(Violation::of("oracle_applied", payment.id, detail))
 }
 

@@ -65,6 +65,7 @@ impl World {
             let mut polls = 0;
             while !chain.is_followed() {
                 chain.poll(&mut self.machine)?;
+                chain.rebuild(&mut self.machine)?;
                 polls += 1;
                 if polls > ROUNDS {
                     let detail = format!("the connector of chain {} does not reach its head", chain.id);

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use streambook_model::records::chain::TransferStatus;
 
 use crate::{
     faults::Faults, history::History, invariants, machine::Engine, mutation::Mutation, oracle,
@@ -113,8 +114,10 @@ fn report(world: &World, history: &History) -> Report {
     for status in last.values() {
         statuses.count(name(*status));
     }
+    let mut faults = world.machine.faults.clone();
+    (0..final_transfers_taken_back(history)).for_each(|_| faults.count("final transfer taken back"));
     Report {
-        faults: world.machine.faults.clone(),
+        faults,
         engine: world.machine.engine,
         steps: world.steps,
         records: history.log.values().map(Vec::len).sum(),
@@ -122,6 +125,20 @@ fn report(world: &World, history: &History) -> Report {
         transactions: history.transactions().count(),
         statuses,
     }
+}
+
+/// Transfers that were final and that a rebuilt chain has left.
+fn final_transfers_taken_back(history: &History) -> usize {
+    let mut finals = std::collections::HashSet::new();
+    let taken_back = history.transfers.iter().filter(|event| match event.status {
+        TransferStatus::Finalized => {
+            finals.insert((event.chain, event.inclusion));
+            false
+        }
+        TransferStatus::Orphaned => finals.contains(&(event.chain, event.inclusion)),
+        TransferStatus::Seen | TransferStatus::Confirmed => false,
+    });
+    taken_back.count()
 }
 
 const fn name(status: streambook_model::records::payment::PaymentStatus) -> &'static str {

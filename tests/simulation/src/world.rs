@@ -157,10 +157,11 @@ impl World {
         let index = self.machine.random.index(self.chains.len());
         let Some(chain) = self.chains.get_mut(index) else { return Ok(()) };
         let targets = self.clients.targets(chain, &self.operator.merchants, &mut self.machine);
-        match self.machine.random.below(10) {
-            0..7 => chain.grow(&targets, &mut self.machine)?,
-            7 | 8 => chain.reorganise(&targets, &mut self.machine),
-            _ => chain.switch_back(&mut self.machine),
+        match self.machine.random.below(20) {
+            0..14 => chain.grow(&targets, &mut self.machine)?,
+            14..18 => chain.reorganise(&targets, &mut self.machine),
+            18 => chain.switch_back(&mut self.machine),
+            _ => chain.break_the_rules(&targets, &mut self.machine),
         }
         self.pass_time(1);
         Ok(())
@@ -169,7 +170,11 @@ impl World {
     /// The connector looks at its chain.
     pub fn poll(&mut self) -> Check {
         let index = self.machine.random.index(self.chains.len());
-        self.chains.get_mut(index).map_or(Ok(()), |chain| chain.poll(&mut self.machine))
+        let Some(chain) = self.chains.get_mut(index) else { return Ok(()) };
+        if chain.is_halted() && self.machine.random.chance(30) {
+            return chain.rebuild(&mut self.machine);
+        }
+        chain.poll(&mut self.machine)
     }
 
     fn stripe(&mut self) -> Check {

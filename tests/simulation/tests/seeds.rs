@@ -16,7 +16,7 @@ const SEEDS: u64 = 2_000;
 const PROGRESS: Duration = Duration::from_secs(20);
 
 /// Every kind of fault that must have happened over all seeds, so that none of them is silently switched off.
-const KINDS: [&str; 35] = [
+const KINDS: [&str; 38] = [
     "API instance stuck",
     "Stripe event repeated",
     "acknowledgement lost",
@@ -25,6 +25,7 @@ const KINDS: [&str; 35] = [
     "blocks canonical again",
     "card refund",
     "card refund failed",
+    "chain rebuilt",
     "command appended twice",
     "command delayed",
     "commit torn",
@@ -38,6 +39,8 @@ const KINDS: [&str; 35] = [
     "dispute lost",
     "dispute opened",
     "dispute won",
+    "final transfer taken back",
+    "fork below finality",
     "key reused for another request",
     "machine crashed",
     "node failed",

@@ -63,7 +63,7 @@ fn target(payment: &PaymentState) -> Result<Amount, AmountError> {
     let paid = in_time(payment) >= payment.intent.amount;
     let nominal = if paid { payment.intent.amount } else { Amount::ZERO };
     let accepted = payment.acceptance(confirmed).map_or(Amount::ZERO, |accepted| accepted.net);
-    // What went back to the payer before it was applied is not there to apply; what is final stays applied.
+    // What went back to the payer before it was applied is not there to apply; what is sealed stays applied.
     let there = confirmed.minus(payment.refunds.unapplied)?;
     Ok(nominal.max(accepted).min(there).max(payment.sealed()?))
 }

@@ -22,6 +22,10 @@ use super::transfer::Transfer;
 /// a table of their own, so that a flood of dust does not grow the value that each fact rewrites.
 pub(crate) const TRANSFERS_KEPT: usize = 100;
 
+/// Acceptances kept of a payment, those of the highest amounts. Where a reorganisation takes back more than the lowest of
+/// them covers, the money waits for the merchant's word again.
+const ACCEPTANCES_KEPT: usize = 100;
+
 /// What was agreed when the payment was created; it never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Intent {
@@ -217,10 +221,13 @@ impl PaymentState {
         self.accepted.retain(|accepted| accepted.confirmed != confirmed);
         let place = self.accepted.partition_point(|accepted| accepted.confirmed < confirmed);
         self.accepted.insert(place, Accepted { confirmed, net });
+        if self.accepted.len() > ACCEPTANCES_KEPT {
+            self.accepted.remove(0);
+        }
         Ok(())
     }
 
-    /// What is applied for good.
+    /// What is applied for good: of a card payment all, of a chain payment nothing.
     pub(crate) fn sealed(&self) -> Result<Amount, AmountError> {
         self.applied.open.iter().try_fold(self.applied.gross, |sealed, open| sealed.minus(open.gross))
     }

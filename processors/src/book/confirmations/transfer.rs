@@ -50,8 +50,8 @@ pub(crate) enum Step {
 ///
 /// # Errors
 /// A dead letter where the report contradicts what is known: an orphan or finality of an inclusion that was never
-/// reported, an amount that changed, finality of what was taken back. The task stops where something final is taken back:
-/// a chain that forks below finality has been stopped before, so this can only be wrong.
+/// reported, an amount that changed, finality of what was taken back. What was final can be taken back like everything
+/// else: that happens when an operator rebuilds a chain which has left a final block, and the books follow the chain.
 pub(crate) fn observe(known: Option<&Transfer>, event: &TransferEvent) -> Result<(Transfer, Step), Fault> {
     let Some(known) = known else { return first(event) };
     if (known.amount, known.block_time) != (event.amount, event.block_time) {
@@ -66,12 +66,6 @@ pub(crate) fn observe(known: Option<&Transfer>, event: &TransferEvent) -> Result
             return Err(Fault::dead_letter("orphan_finalized", reason));
         }
         (PaymentTransferStatus::Orphaned, _) => Step::Repeat,
-        (_, TransferStatus::Orphaned) if known.is_final => {
-            return Err(Fault::Stop(format!(
-                "inclusion {:?} was taken back after it was final",
-                event.inclusion
-            )));
-        }
         (_, TransferStatus::Orphaned) => Step::Orphaned,
         (_, TransferStatus::Finalized) if !known.is_final => Step::Finalized,
         _ => Step::Repeat,
@@ -107,7 +101,7 @@ impl Transfer {
             Step::Repeat => return next,
             Step::Seen => next.status = PaymentTransferStatus::Seen,
             Step::Confirmed => next.status = PaymentTransferStatus::Confirmed,
-            Step::Orphaned => next.status = PaymentTransferStatus::Orphaned,
+            Step::Orphaned => (next.status, next.is_final) = (PaymentTransferStatus::Orphaned, false),
             Step::Finalized => next.is_final = true,
         }
         next.confirmations = confirmations;

@@ -10,7 +10,7 @@
 //! when settings arrive   install(&mut context.state, &Templates::parse(&settings.postings)?)?;
 //! a money event          let id = post(context, book, Posting { set, template, amounts, … })?;   // None: nothing to book
 //! it is taken back       reverse(context, book, id, event, occurred_at)?;                        // a reorganisation
-//! it is final            seal(context, book, id);                                                // can no longer be reversed
+//! it stays for good      seal(context, book, id);                                                // can no longer be reversed
 //! what a command may use available(&context.state, book, &asset)?;
 //! ```
 //!

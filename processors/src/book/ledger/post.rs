@@ -83,7 +83,7 @@ pub fn post(
 ///
 /// # Errors
 /// Stops the task where the transaction was never posted in this book, is reversed already or is sealed: to take money
-/// back a second time, or after finality, would be guessing.
+/// back a second time would be guessing.
 pub fn reverse(
     context: &mut Context<'_>,
     book: Book,

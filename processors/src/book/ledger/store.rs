@@ -1,5 +1,6 @@
 //! What the ledger keeps in the task's state: templates, the books' heads, balances, and the entries of what can still
-//! be reversed. All but the last grow with the number of merchants only; the last shrinks with [`super::seal`].
+//! be reversed. All but the last grow with the number of merchants only; the last grows with the chain payments, since a
+//! chain can be rebuilt below what was final, and shrinks with [`super::seal`].
 
 use serde::{Deserialize, Serialize};
 use streambook_model::{

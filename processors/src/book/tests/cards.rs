@@ -29,6 +29,13 @@ fn a_charge_completes_and_a_refund_is_taken_from_the_available_balance() {
     assert_eq!(shop.last.unwrap().amount_refunded, amount(300));
 }
 
+/// A card's money comes back by facts of its own, never by a reversal.
+#[test]
+fn nothing_of_a_card_payment_is_kept_for_a_reversal() {
+    let shop = check("card succeeded ch_1 1000 => completed");
+    assert_eq!(shop.state().iter().filter(|(key, _)| key.first() == Some(&203)).count(), 0);
+}
+
 #[test]
 fn a_declined_card_fails_and_a_later_charge_completes() {
     let shop = check("card failed pi_1 => failed");

@@ -341,14 +341,46 @@ fn a_flood_of_dust_is_booked_and_does_not_grow_the_payment_without_bound() {
     assert_eq!(shop.holds(Account::Available), 995);
 }
 
+/// An operator has rebuilt the chain below a block that was final.
 #[test]
-fn once_everything_is_final_nothing_is_kept_for_a_reversal() {
+fn what_was_final_is_reversed_when_its_chain_is_rebuilt_and_paid_again() {
     let shop = check(
-        "confirmed a 1000 => completed
-         final a",
+        "seen a 1000 => confirming
+         confirmed a => completed
+         final a
+         orphaned a => reversed
+         = reversed 0 0 0
+         orphaned a
+         seen b 1000
+         confirmed b => completed
+         final b
+         = completed 995 0 5",
     );
-    let reversible = shop.state().iter().filter(|(key, _)| key.first() == Some(&203)).count();
-    assert_eq!(reversible, 0);
+    assert_eq!(shop.ledger.iter().filter(|transaction| transaction.reverses.is_some()).count(), 2);
+    check(
+        "confirmed a 400 => confirming
+         confirmed b 600 => completed
+         final a
+         final b
+         orphaned b => reversed
+         = reversed 0 400 0
+         confirmed c 600 => completed
+         = completed 995 0 5",
+    );
+}
+
+#[test]
+fn a_refund_of_what_was_final_stays_when_the_chain_takes_the_money_back() {
+    check(
+        "confirmed a 1000 => completed
+         final a
+         refund r 995 => refunded
+         = completed 0 0 5
+         orphaned a => reversed
+         = reversed -995 0 0
+         confirmed b 1000 => completed
+         = completed 0 0 5",
+    );
 }
 
 #[test]
@@ -371,8 +403,10 @@ fn an_event_reaches_the_topic_and_the_endpoint_with_one_id() {
     assert_eq!(second.watches[0].address.to_checksum(), "0x70997970C51812dc3A010C7d01b50e0d17dc79C8");
 }
 
+/// What was refunded of money that the chain then took back is borne by the merchant: nothing hangs in clearing, and it makes
+/// no difference whether the rest was final by then.
 #[test]
-fn what_is_final_stays_applied_whatever_becomes_of_later_money() {
+fn what_was_refunded_and_then_taken_back_is_the_merchants_loss() {
     check(
         "confirmed a 400 => confirming
          deadline => underpaid
@@ -392,6 +426,6 @@ fn what_is_final_stays_applied_whatever_becomes_of_later_money() {
          confirmed b 50 => overpaid
          refund r 50 => refunded
          orphaned b => completed
-         = completed 995 -50 5",
+         = completed 945 0 5",
     );
 }

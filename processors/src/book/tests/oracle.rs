@@ -39,14 +39,11 @@ const TRANSFERS: [(i128, Late); 6] = [
 #[derive(Debug, Default)]
 struct Oracle {
     transfers: BTreeMap<u8, TransferStatus>,
-    finals: Vec<u8>,
     deadline: bool,
     canceled: bool,
     was_paid: bool,
     /// What each acceptance applies, by what was confirmed then. The highest that is still confirmed is in force.
     accepted: BTreeMap<i128, i128>,
-    /// What was applied when everything was final.
-    floor: i128,
     refunded_applied: i128,
     refunded_unapplied: i128,
 }
@@ -96,7 +93,7 @@ impl Oracle {
         let confirmed = self.confirmed();
         let nominal = if self.timely() >= NOMINAL { NOMINAL } else { 0 };
         let accepted = self.acceptance().map_or(0, |(_, net)| net);
-        nominal.max(accepted).min(confirmed - self.refunded_unapplied).max(self.floor)
+        nominal.max(accepted).min(confirmed - self.refunded_unapplied).max(0)
     }
 
     fn acceptance(&self) -> Option<(i128, i128)> {
@@ -112,7 +109,6 @@ impl Oracle {
         match (self.transfers.get(&tag), status) {
             (None, TransferStatus::Seen | TransferStatus::Confirmed) => true,
             (None, _) | (Some(TransferStatus::Orphaned), TransferStatus::Finalized) => false,
-            (Some(_), TransferStatus::Orphaned) => !self.finals.contains(&tag),
             _ => true,
         }
     }
@@ -122,19 +118,13 @@ impl Oracle {
         match (*now, status) {
             (_, TransferStatus::Orphaned) => *now = TransferStatus::Orphaned,
             (TransferStatus::Seen, TransferStatus::Confirmed) => *now = TransferStatus::Confirmed,
-            (_, TransferStatus::Finalized) => self.finals.push(tag),
+            // Finality changes nothing in the books: a chain can be rebuilt below it.
             _ => {}
         }
     }
 
-    /// After each step: what is remembered of the past is that it was paid, and what became final.
+    /// After each step: what is remembered of the past is that it was paid.
     fn settle(&mut self) {
-        let open = |(tag, now): (&u8, &TransferStatus)| {
-            *now != TransferStatus::Orphaned && !self.finals.contains(tag)
-        };
-        if !self.transfers.iter().any(open) {
-            self.floor = self.applied();
-        }
         self.was_paid |= matches!(self.status(), PaymentStatus::Completed | PaymentStatus::Overpaid);
     }
 }
@@ -164,15 +154,11 @@ fn act(shop: &mut Shop, oracle: &mut Oracle, action: Action, refunds: &mut u8) {
             oracle.report(tag, status);
         }
         Action::Report(tag, status) => {
-            // What cannot follow is put aside or stops the task; neither changes anything.
+            // What cannot follow is put aside and changes nothing.
             let (units, late) = TRANSFERS[usize::from(tag)];
             let report = shop.report(1, status, tag, units, late);
             let before = shop.business_state();
-            if !oracle.finals.contains(&tag) {
-                shop.feed(report);
-            } else {
-                shop.bench.try_feed(report).unwrap_err();
-            }
+            shop.feed(report);
             assert!(shop.business_state() == before, "{action:?} changed something");
         }
         Action::Deadline => {

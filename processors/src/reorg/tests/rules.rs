@@ -398,13 +398,14 @@ fn a_halted_chain_goes_on_from_the_block_that_an_operator_names() {
          watch p3 depth=1
          block b12 on b11: p3=7 |
          rebuild b11 | letter unknown_rebuild_block
-         rebuild a10 | orphaned p2=3 in a13#1, orphaned p2=2 in a12#1, letter final_transfer_gone, depth 3
+         rebuild a10 | orphaned p2=3 in a13#1, orphaned p2=2 in a12#1, \
+                       orphaned p1=1 in a11#1, depth 3
          block b11 on a10: p1=1 |
-         head b11 |
+         head b11 | seen p1=1 in b11#1, confirmed p1=1 in b11#1
          block b12 on b11: p3=7 |
          head b12 | seen p3=7 in b12#1, confirmed p3=7 in b12#1
-         head a13 | orphaned p3=7 in b12#1, seen p2=2 in a12#2, \
-                    seen p2=3 in a13#2, depth 2",
+         head a13 | orphaned p3=7 in b12#1, orphaned p1=1 in b11#1, seen p1=1 in a11#2, seen p2=2 in a12#2, \
+                    seen p2=3 in a13#2, confirmed p1=1 in a11#2, depth 2",
     );
     assert_eq!(world.alarms(), Vec::<String>::new());
 }
