@@ -1,8 +1,8 @@
 //! Typed views of a task's state. A processor declares its tables as constants, each under a prefix of its own;
 //! keys are order-preserving, values are postcard behind a version byte.
 //!
-//! State can always be made again from the inbox, so its encoding may change freely: a value of another version is an
-//! error that says so, never a guess.
+//! State can always be made again from the inbox, so its encoding, and which tables there are, may change freely: a value of
+//! another version is an error that says so, never a guess.
 
 use std::marker::PhantomData;
 
@@ -17,8 +17,10 @@ use streambook_model::{
 
 use crate::state::{State, StateError};
 
-/// The version of the value encoding.
-const VERSION: u8 = 1;
+/// The version of the tasks' state: of the values' encoding, of their types, and of which tables there are. It is raised with
+/// every change after which a task could not go on from a state of before without a mistake. 2: `reorg` looks back only where
+/// its table of last transfers names the address, which a state of before lacks; what was final can be reversed.
+const VERSION: u8 = 2;
 
 /// Something that can be part of a table's key. The bytes sort as the values do.
 pub trait Key {
@@ -234,7 +236,10 @@ fn decode<V: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<V, StateError
     let broken = |reason: String| StateError::Decode { key: hex::encode(key), reason };
     match bytes.split_first() {
         Some((&VERSION, body)) => postcard::from_bytes(body).map_err(|error| broken(error.to_string())),
-        Some((version, _)) => Err(broken(format!("it has version {version}, this program writes {VERSION}"))),
+        Some((version, _)) => Err(broken(format!(
+            "it has version {version}, this program writes {VERSION}: go on with the program that wrote it, or begin with an \
+             empty data directory"
+        ))),
         None => Err(broken("it is empty".into())),
     }
 }
@@ -274,7 +279,13 @@ mod tests {
     fn a_value_of_another_version_is_an_error() {
         const TABLE: Table<u64> = Table::new(1);
         let mut state = MemoryState::default();
-        state.put(Bytes::from_static(&[1]), Bytes::from_static(&[9, 5]));
-        assert!(matches!(TABLE.get(&state, ()), Err(StateError::Decode { .. })));
+        for version in [1, 9] {
+            state.put(Bytes::from_static(&[1]), Bytes::copy_from_slice(&[version, 5]));
+            let refused = TABLE.get(&state, ()).unwrap_err().to_string();
+            assert!(
+                refused.contains(&format!("it has version {version}, this program writes 2")),
+                "{refused}"
+            );
+        }
     }
 }

@@ -10,8 +10,10 @@
 //! | as many contradict as agree | no: nobody can tell who is right |
 //! | others are behind it | no: it is waited for them, since a node that runs ahead alone may have invented what it says |
 //!
-//! A node that has not answered for long, has not moved for long, or was found lying, has no say; one that fell silent a
-//! moment ago counts as behind, so that a short failure of one node does not leave another alone with its word. With `agreement = 1` a single reachable node is
+//! A node that has not answered for long, or was found lying, has no say; one that fell silent a
+//! moment ago counts as behind, so that a short failure of one node does not leave another alone with its word. One that has
+//! stood still behind the others has none either, as long as no more nodes stand still than agree: where most stand still, it
+//! is the chain that does, and who goes on invents. With `agreement = 1` a single reachable node is
 //! enough; with 2 a chain waits rather than go on with one.
 
 use super::types::{BlockRef, Erc20Transfer};
@@ -25,7 +27,9 @@ pub enum Opinion {
     Contradicts,
     /// It has not come so far.
     Behind,
-    /// It cannot be asked, or has not moved for long.
+    /// It has not come so far and has not moved for long.
+    StandsStill,
+    /// It cannot be asked.
     Silent,
 }
 
@@ -46,15 +50,19 @@ pub enum Verdict {
 
 /// Decides about a head that one node claims; `opinions` are the others'.
 pub fn judge(agreement: usize, opinions: impl IntoIterator<Item = Opinion>) -> Verdict {
-    let (mut agree, mut contradict, mut behind) = (1_usize, 0_usize, 0_usize);
+    let (mut agree, mut contradict, mut behind, mut still) = (1_usize, 0_usize, 0_usize, 0_usize);
     for opinion in opinions {
         let count = match opinion {
             Opinion::Agrees => &mut agree,
             Opinion::Contradicts => &mut contradict,
             Opinion::Behind => &mut behind,
+            Opinion::StandsStill => &mut still,
             Opinion::Silent => continue,
         };
         *count = count.saturating_add(1);
+    }
+    if still > agree {
+        behind = behind.saturating_add(still);
     }
     match agree.cmp(&contradict) {
         std::cmp::Ordering::Less => Verdict::Outvoted,
@@ -103,6 +111,7 @@ mod tests {
                 '+' => Opinion::Agrees,
                 '-' => Opinion::Contradicts,
                 '<' => Opinion::Behind,
+                '_' => Opinion::StandsStill,
                 _ => Opinion::Silent,
             }),
         )
@@ -122,6 +131,11 @@ mod tests {
             (1, "+<", Verdict::Believed),
             (1, "+<-", Verdict::Ahead),
             (1, "<-", Verdict::Contested),
+            (1, "_", Verdict::Believed),
+            (1, "__", Verdict::Ahead),
+            (1, "+__", Verdict::Believed),
+            (1, "+___", Verdict::Ahead),
+            (2, "_", Verdict::TooFew),
             (2, "..", Verdict::TooFew),
             (2, "+.", Verdict::Believed),
             (2, "+-", Verdict::Believed),

@@ -125,8 +125,8 @@ struct Driver {
     turn: usize,
     /// The node that claims the branch which is being followed.
     claimant: Option<Sender>,
-    /// The nodes whose latest blocks led below finality. The chain stops when no other node is left: one node alone
-    /// may be on a fork, or lie.
+    /// The nodes whose blocks led below finality since the last head that was believed. The chain stops when no other node
+    /// is left: one node alone may be on a fork, or lie.
     forked: BTreeSet<Sender>,
 }
 
@@ -166,7 +166,12 @@ impl Driver {
 
     async fn follow(&mut self) -> RunError {
         loop {
-            let pause = match self.step().await {
+            let ended = self.step().await;
+            if ended.is_err() {
+                // What the best node announces may be what nobody has: the next one's head is looked at.
+                self.turn = self.turn.wrapping_add(1);
+            }
+            let pause = match ended {
                 Ok(Pace::Again) => continue,
                 Ok(Pace::Rest) if self.withheld.is_some() => self.settings.poll_interval / 4,
                 Ok(Pace::Rest) => self.settings.poll_interval,
@@ -203,7 +208,7 @@ impl Driver {
                 }
                 Next::WalkBack(hash) => {
                     // Whoever sends it: it belongs to the branch that the claimant named.
-                    let (sender, block) = self.pool.block(Wanted::Hash(hash)).await?;
+                    let (sender, block) = self.pool.block(Wanted::Hash(hash), self.claimant).await?;
                     self.accept(sender, block).await?
                 }
                 Next::Done => break if self.withheld.is_some() { Pace::Rest } else { Pace::Again },
@@ -247,11 +252,11 @@ impl Driver {
     /// Verified blocks in order of height. Each is asked for and verified in a task of its own, which ends with
     /// the stream.
     fn blocks(&self, from: u64, to: u64) -> impl Stream<Item = Result<Answer, NoAnswer>> + Send + use<> {
-        let pool = Arc::clone(&self.pool);
+        let (pool, claimant) = (Arc::clone(&self.pool), self.claimant);
         stream::iter(from..=to)
             .map(move |number| {
                 let pool = Arc::clone(&pool);
-                let task = tokio::spawn(async move { pool.block(Wanted::Number(number)).await });
+                let task = tokio::spawn(async move { pool.block(Wanted::Number(number), claimant).await });
                 AbortOnDropHandle::new(task)
             })
             .buffered(self.settings.max_in_flight)
@@ -293,7 +298,7 @@ impl Driver {
         mut block: VerifiedBlock,
         tokens: &[Address],
     ) -> Result<VerifiedBlock, NoAnswer> {
-        let second = self.pool.block_of_other(Wanted::Hash(block.hash), Some(first)).await;
+        let second = self.pool.block_of_other(Wanted::Hash(block.hash), first, self.claimant).await;
         let mut second = match second {
             Ok((_, second)) => second,
             Err(_) if block.unproven.is_empty() => return Ok(block),
@@ -342,6 +347,8 @@ impl Driver {
                 }
                 self.withheld = None;
                 self.announced = Some(head);
+                // The chain goes on above what is final; who left it before may have been wrong for a moment only.
+                self.forked.clear();
                 self.watchdog.note(Moving::Head, head, Instant::now());
             }
             let sent = self.out.send(observation).await;

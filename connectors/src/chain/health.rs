@@ -119,8 +119,8 @@ pub struct Health {
     pub marks: Marks,
     lost: u32,
     latency: Option<Duration>,
-    /// The hash of the head that the node last reported, and since when it reports it.
-    moved: Option<(BlockHash, Instant)>,
+    /// The head with which the node was first found behind others, and when.
+    behind: Option<(BlockHash, Instant)>,
     /// When it last answered.
     answered_at: Option<Instant>,
     /// Set while it rests for something that takes its word away: a lie, or a branch below finality.
@@ -196,16 +196,24 @@ impl Health {
     }
 
     /// It reports this head.
-    pub fn reports(&mut self, head: BlockId, now: Instant) {
+    pub fn reports(&mut self, head: BlockId) {
         self.head = Some(head.number);
-        if self.moved.is_none_or(|(hash, _)| hash != head.hash) {
-            self.moved = Some((head.hash, now));
+        if self.behind.is_some_and(|(hash, _)| hash != head.hash) {
+            self.behind = None;
         }
     }
 
-    /// True when its head has not moved for so long.
-    pub fn stands_still(&self, now: Instant, limit: Duration) -> bool {
-        self.moved.is_some_and(|(_, since)| now.saturating_duration_since(since) >= limit)
+    /// It reports this head while another node has a higher one. True when it has done so for longer than the limit: how long
+    /// it had been there before says nothing, since a chain may make no block for a while.
+    pub fn stands_still(&mut self, head: BlockId, now: Instant, limit: Duration) -> bool {
+        self.reports(head);
+        let (_, since) = *self.behind.get_or_insert((head.hash, now));
+        now.saturating_duration_since(since) >= limit
+    }
+
+    /// It is not behind.
+    pub fn keeps_up(&mut self) {
+        self.behind = None;
     }
 
     /// It was ahead of all others alone, which an honest node is for moments and a node that invents blocks always.
@@ -290,7 +298,8 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::{Asked, Breaker, Failure, Health, Schedule};
-    use crate::chain::rpc::Fault;
+    use crate::chain::{rpc::Fault, types::BlockId};
+    use alloy_primitives::keccak256;
     use std::time::{Duration, Instant};
 
     const SCHEDULE: Schedule =
@@ -350,6 +359,25 @@ mod tests {
         assert_eq!(health.breaker(now), Breaker::HalfOpen);
         (0..100).for_each(|_| health.verified(now));
         assert_eq!((health.rank(), health.breaker(now), health.marks.lies), (0, Breaker::Closed, 1));
+    }
+
+    #[test]
+    fn a_node_stands_still_when_it_stays_behind_others_and_not_when_the_chain_does() {
+        let (start, limit) = (Instant::now(), Duration::from_secs(30));
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let head = |number: u64| BlockId {
+            number,
+            hash: keccak256(number.to_be_bytes()),
+            parent: keccak256(number.wrapping_sub(1).to_be_bytes()),
+        };
+        let mut health = Health::default();
+        health.reports(head(9));
+        assert!(!health.stands_still(head(9), at(1_000), limit), "nobody was ahead of it until now");
+        assert!(!health.stands_still(head(9), at(1_029), limit));
+        assert!(health.stands_still(head(9), at(1_030), limit));
+        assert!(!health.stands_still(head(10), at(1_031), limit), "it moves");
+        health.keeps_up();
+        assert!(!health.stands_still(head(10), at(2_000), limit), "it was with the others meanwhile");
     }
 
     #[test]

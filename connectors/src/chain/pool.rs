@@ -23,7 +23,7 @@ use super::rpc::{Fault, NodeError, NodeRpc, Place, Tag, TagAnswer, Wanted, http_
 use super::status::NodeStatus;
 use super::types::{BlockId, BlockRef, VerifiedBlock};
 
-/// A node whose head has not moved for so long has no say about a head it has not reached.
+/// A node that has been behind a head for so long without moving has no say about it.
 const STANDS_STILL: Duration = Duration::from_secs(30);
 
 /// A node that was not waited for any longer so often in a row rests.
@@ -62,10 +62,28 @@ pub struct Pool {
     since: Instant,
 }
 
-/// What a node is asked.
-trait Question<T>: for<'a> Fn(&'a NodeRpc) -> BoxFuture<'a, Result<T, NodeError>> + Send + Sync {}
+/// What nodes are asked, and by whom it is claimed that there is an answer.
+#[derive(Debug, Clone, Copy)]
+struct Question {
+    asked: Asked,
+    /// The node that has announced what is asked for.
+    claimant: Option<Sender>,
+}
 
-impl<T, F> Question<T> for F where
+impl Question {
+    /// What every node can answer by itself.
+    const OTHER: Self = Self { asked: Asked::Other, claimant: None };
+
+    /// Not to have what another node announced is no fault.
+    fn is_to_blame(&self, sender: Sender, fault: Fault) -> bool {
+        fault != Fault::Lagging || self.claimant.is_none_or(|claimant| claimant == sender)
+    }
+}
+
+/// How a node is asked.
+trait Request<T>: for<'a> Fn(&'a NodeRpc) -> BoxFuture<'a, Result<T, NodeError>> + Send + Sync {}
+
+impl<T, F> Request<T> for F where
     F: for<'a> Fn(&'a NodeRpc) -> BoxFuture<'a, Result<T, NodeError>> + Send + Sync
 {
 }
@@ -104,9 +122,9 @@ impl Pool {
         let places = candidates.len().max(1);
         candidates.rotate_left(turn.checked_rem(places).unwrap_or(0));
         let (index, head) =
-            self.ask_of(candidates, Asked::Other, |rpc: &NodeRpc| Box::pin(rpc.head())).await?;
+            self.ask_of(candidates, Question::OTHER, |rpc: &NodeRpc| Box::pin(rpc.head())).await?;
         if let Some(node) = self.nodes.get(index) {
-            node.health.lock().reports(head, Instant::now());
+            node.health.lock().reports(head);
         }
         Ok((Sender(index), head))
     }
@@ -116,16 +134,23 @@ impl Pool {
     /// # Errors
     /// [`NoAnswer`].
     pub async fn tag(&self, tag: Tag) -> Result<(Sender, TagAnswer), NoAnswer> {
-        let (index, answer) = self.ask(Asked::Other, None, |rpc: &NodeRpc| Box::pin(rpc.tag(tag))).await?;
+        let candidates = self.candidates(None);
+        let (index, answer) =
+            self.ask_of(candidates, Question::OTHER, |rpc: &NodeRpc| Box::pin(rpc.tag(tag))).await?;
         Ok((Sender(index), answer))
     }
 
-    /// A verified block.
+    /// A verified block of the branch that the claimant names. Only the claimant is at fault for not having it: another
+    /// node cannot have what one alone has invented.
     ///
     /// # Errors
     /// [`NoAnswer`].
-    pub async fn block(&self, wanted: Wanted) -> Result<(Sender, VerifiedBlock), NoAnswer> {
-        self.block_of_other(wanted, None).await
+    pub async fn block(
+        &self,
+        wanted: Wanted,
+        claimant: Option<Sender>,
+    ) -> Result<(Sender, VerifiedBlock), NoAnswer> {
+        self.block_of(self.candidates(None), wanted, claimant).await
     }
 
     /// A verified block of another node than the given one.
@@ -135,10 +160,21 @@ impl Pool {
     pub async fn block_of_other(
         &self,
         wanted: Wanted,
-        than: Option<Sender>,
+        than: Sender,
+        claimant: Option<Sender>,
     ) -> Result<(Sender, VerifiedBlock), NoAnswer> {
+        self.block_of(self.candidates(Some(than)), wanted, claimant).await
+    }
+
+    async fn block_of<'a>(
+        &'a self,
+        candidates: Vec<(usize, &'a Node)>,
+        wanted: Wanted,
+        claimant: Option<Sender>,
+    ) -> Result<(Sender, VerifiedBlock), NoAnswer> {
+        let asked = Question { asked: Asked::Block, claimant };
         let (index, block) =
-            self.ask(Asked::Block, than, |rpc: &NodeRpc| Box::pin(rpc.block(wanted))).await?;
+            self.ask_of(candidates, asked, |rpc: &NodeRpc| Box::pin(rpc.block(wanted))).await?;
         if let Some(node) = self.nodes.get(index) {
             node.health.lock().verified(Instant::now());
         }
@@ -191,18 +227,17 @@ impl Pool {
     fn opinion(&self, sender: Sender, head: BlockRef, place: Place) -> Opinion {
         let Some(node) = self.nodes.get(sender.0) else { return Opinion::Silent };
         match place {
-            Place::At(block) if block.hash == head.hash => Opinion::Agrees,
-            Place::At(_) => Opinion::Contradicts,
+            Place::At(block) => {
+                node.health.lock().keeps_up();
+                if block.hash == head.hash { Opinion::Agrees } else { Opinion::Contradicts }
+            }
             Place::Below(own) => {
-                let (now, mut health) = (Instant::now(), node.health.lock());
-                health.reports(own, now);
-                if !health.stands_still(now, STANDS_STILL) {
+                if !node.health.lock().stands_still(own, Instant::now(), STANDS_STILL) {
                     return Opinion::Behind;
                 }
-                drop(health);
                 let error = format!("the node stands still at block {} while others go on", own.number);
                 self.note(node, Failure { asked: Asked::Other, fault: Fault::Lagging, error });
-                Opinion::Silent
+                Opinion::StandsStill
             }
         }
     }
@@ -242,21 +277,12 @@ impl Pool {
         self.nodes.iter().map(|node| node_status(node, now)).collect()
     }
 
-    /// Asks the best node, the next one when it fails, and the next one as well when it is slow.
-    async fn ask<T: Send>(
-        &self,
-        asked: Asked,
-        except: Option<Sender>,
-        question: impl Question<T>,
-    ) -> Result<(usize, T), NoAnswer> {
-        self.ask_of(self.candidates(except), asked, question).await
-    }
-
+    /// Asks the first of these nodes, the next one when it fails, and the next one as well when it is slow.
     async fn ask_of<'a, T: Send>(
         &'a self,
         candidates: Vec<(usize, &'a Node)>,
-        asked: Asked,
-        question: impl Question<T>,
+        question: Question,
+        request: impl Request<T>,
     ) -> Result<(usize, T), NoAnswer> {
         let mut candidates = candidates.into_iter();
         let mut waited_for: Vec<&Node> = Vec::new();
@@ -267,12 +293,15 @@ impl Pool {
             if let Some((index, node)) = next.take() {
                 hedge_after = if candidates.len() > 0 { self.patience(node) } else { Duration::MAX };
                 waited_for.push(node);
-                under_way.push(attempt(index, node, &question));
+                under_way.push(attempt(index, node, &request));
             }
             match timeout(hedge_after, under_way.next()).await {
                 Ok(Some((index, _, Ok(value)))) => return Ok((index, value)),
-                Ok(Some((_, node, Err(error)))) => {
-                    self.note(node, Failure { asked, fault: error.fault(), error: error_chain(&error) });
+                Ok(Some((index, node, Err(error)))) => {
+                    let fault = error.fault();
+                    if question.is_to_blame(Sender(index), fault) {
+                        self.note(node, Failure { asked: question.asked, fault, error: error_chain(&error) });
+                    }
                     next = candidates.next();
                 }
                 Ok(None) => return Err(self.no_answer()),
@@ -290,10 +319,10 @@ impl Pool {
         &self,
         except: Option<Sender>,
         patience: Duration,
-        question: impl Question<T>,
+        request: impl Request<T>,
     ) -> Vec<(Sender, T)> {
         let asked = self.candidates(except).into_iter().map(async |(index, node)| {
-            match timeout(patience, attempt(index, node, &question)).await {
+            match timeout(patience, attempt(index, node, &request)).await {
                 Ok((index, _, Ok(value))) => Some((Sender(index), value)),
                 Ok((_, node, Err(error))) => {
                     let failure =
@@ -346,7 +375,7 @@ impl Pool {
             let health = node.health.lock();
             let error = health.refused.as_ref().or(health.last_error.as_ref());
             let separator = if reason.is_empty() { "" } else { "; " };
-            let error = error.map_or("rests after a failure", String::as_str);
+            let error = error.map_or("does not have what was asked for", String::as_str);
             // Writing to a string cannot fail.
             let _infallible = write!(reason, "{separator}{}: {error}", node.url);
         }
@@ -359,10 +388,10 @@ impl Pool {
 async fn attempt<'a, T>(
     index: usize,
     node: &'a Node,
-    question: &impl Question<T>,
+    request: &impl Request<T>,
 ) -> (usize, &'a Node, Result<T, NodeError>) {
     let begun = Instant::now();
-    let result = identified(node, question).await;
+    let result = identified(node, request).await;
     if result.is_ok() {
         let mut health = node.health.lock();
         let now = Instant::now();
@@ -372,13 +401,13 @@ async fn attempt<'a, T>(
     (index, node, result)
 }
 
-async fn identified<T>(node: &Node, question: &impl Question<T>) -> Result<T, NodeError> {
+async fn identified<T>(node: &Node, request: &impl Request<T>) -> Result<T, NodeError> {
     let identified = node.health.lock().identified;
     if !identified {
         node.rpc.check_chain().await?;
         node.health.lock().identified = true;
     }
-    question(&node.rpc).await
+    request(&node.rpc).await
 }
 
 fn node_status(node: &Node, now: Instant) -> NodeStatus {

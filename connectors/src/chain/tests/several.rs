@@ -66,6 +66,60 @@ async fn a_node_that_invents_a_chain_is_outvoted_and_asked_last() {
     running.end().await.unwrap();
 }
 
+/// The head it announces is right in itself, and nobody has the block below it.
+#[tokio::test]
+async fn a_node_that_announces_a_head_on_nothing_holds_nobody_up_and_costs_only_itself() {
+    let mut chain = chain_of(10, 1);
+    let mut told = chain.clone();
+    told.push(chain_of(11, 9).pop().unwrap());
+    let liar = Node::start(&told).await;
+    let (second, third) = (Node::start(&chain).await, Node::start(&chain).await);
+    let mut running = Running::start(&config(&[&liar, &second, &third]), Resume::default());
+    running.until_head(head(&chain)).await;
+    for _ in 0..5 {
+        extend(&mut chain, 1, 1);
+        second.set_chain(&chain);
+        third.set_chain(&chain);
+        running.until_head(head(&chain)).await;
+    }
+    running.assert_observed(&chain);
+    let blamed = |status: &ChainStatus| status.nodes.first().is_some_and(|node| node.marks.lags > 0);
+    let status = running.until_status(blamed).await;
+    assert_eq!([status.nodes[1].marks.lags, status.nodes[2].marks.lags], [0, 0], "{status:?}");
+    running.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn nodes_that_leave_finality_one_after_the_other_do_not_stop_the_chain() {
+    let mut chain = chain_of(30, 1);
+    let (first, second) = (Node::start(&chain).await, Node::start(&chain).await);
+    first.finalize(20);
+    second.finalize(20);
+    let mut running = Running::start(&config(&[&first, &second]), Resume::default());
+    running.until_head(head(&chain)).await;
+    running.until_status(|status| status.finalized == Some(20)).await;
+    let mut fork = chain[..15].to_vec();
+    extend(&mut fork, 20, 2);
+    for (wrong, right) in [(0, &second), (1, &first)] {
+        let nodes = [&first, &second];
+        nodes[wrong].set_chain(&fork);
+        let left = |status: &ChainStatus| {
+            let error = status.nodes.get(wrong).and_then(|node| node.last_error.clone());
+            error.is_some_and(|error| error.contains("settled up to block 20"))
+        };
+        running.until_status(left).await;
+        extend(&mut chain, 2, 1);
+        right.set_chain(&chain);
+        running.until_head(head(&chain)).await;
+        nodes[wrong].set_chain(&chain);
+        extend(&mut chain, 1, 1);
+        nodes.iter().for_each(|node| node.set_chain(&chain));
+        running.until_head(head(&chain)).await;
+    }
+    running.assert_observed(&chain);
+    running.end().await.unwrap();
+}
+
 #[tokio::test]
 async fn one_node_alone_does_not_hurry_finality_on() {
     let chain = chain_of(12, 1);
