@@ -63,8 +63,15 @@ pub trait Log: Send + Sync + 'static {
     /// finds one.
     async fn wait_synced(&self, on: &BTreeMap<TopicPartition, Offset>) -> Result<(), LogError>;
 
-    /// The first offset that can be read and the one the next record will have.
+    /// The first offset that can be read and the one the next record will have: no older than this question, so whatever was
+    /// acknowledged to anybody before it is below the end.
     async fn bounds(&self, of: &TopicPartition, visibility: Visibility) -> Result<Bounds, LogError>;
+
+    /// The same as it was a moment ago, for whoever asks again and again: to measure, or to choose what to read next. Whoever
+    /// concludes from an end that there is nothing behind it asks for [`Log::bounds`].
+    async fn bounds_lately(&self, of: &TopicPartition, visibility: Visibility) -> Result<Bounds, LogError> {
+        self.bounds(of, visibility).await
+    }
 
     /// Gives up every record before `before`; offsets do not move. Beyond the end it trims to the end.
     ///

@@ -216,6 +216,10 @@ impl Log for FluvioLog {
         self.shared.partition(of).await?.bounds().await
     }
 
+    async fn bounds_lately(&self, of: &TopicPartition, _visibility: Visibility) -> Result<Bounds, LogError> {
+        self.shared.partition(of).await?.bounds_lately().await
+    }
+
     /// Not possible here: see [`LogError::TrimmedByRetention`].
     async fn trim(&self, partition: &TopicPartition, _before: Offset) -> Result<(), LogError> {
         Err(LogError::TrimmedByRetention(partition.clone()))

@@ -232,9 +232,10 @@ impl Work {
     async fn stream(&mut self, failed: Option<Instant>) -> Result<std::convert::Infallible, Ended> {
         let source = Arc::clone(&self.source);
         let mut connection = source.open(failed).await?;
+        let asked = Instant::now();
         let ends = requests::offsets(&mut connection, &source.replica).await?;
         self.check_first(ends)?;
-        source.saw(ends);
+        source.saw(ends, asked);
         let from = to_engine(self.next());
         // Beyond what is replicated a server looks for records for ever, and answers nobody else meanwhile.
         if source.isolation == Isolation::ReadCommitted && ends.end < from {
@@ -275,18 +276,18 @@ impl Work {
             self.take(session, answer.partition)?;
             session.owed = Some(to_engine(self.next()));
             self.source.health.well(&what(&self.source));
-        } else if let Some((sent, _)) = session.asked.filter(|(sent, _)| sent.number == number) {
+        } else if let Some((sent, at)) = session.asked.filter(|(sent, _)| sent.number == number) {
             session.asked = None;
             let ends = requests::read_offsets(&session.connection, sent, answer)?;
-            self.said(session, ends)?;
+            self.said(session, ends, at)?;
         }
         Ok(())
     }
 
-    /// The server said where the partition begins and ends.
-    fn said(&self, session: &Session, ends: Ends) -> Result<(), Ended> {
+    /// The server said where the partition begins and ends, asked at this time.
+    fn said(&self, session: &Session, ends: Ends, asked: Instant) -> Result<(), Ended> {
         self.check_first(ends)?;
-        self.source.saw(ends);
+        self.source.saw(ends, asked);
         let there_is_more = ends.end > to_engine(self.next());
         if there_is_more && session.owed.is_none() && session.moved.elapsed() > STALLED_AFTER {
             return Err(Ended::Retry(Arc::new(Stalled)));

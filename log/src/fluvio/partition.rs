@@ -29,8 +29,17 @@ pub(super) struct PartitionState {
     positions: Arc<AtomicU64>,
     appender: OnceLock<Appender>,
     readers: Mutex<Vec<Arc<Follow>>>,
-    /// The connection for questions. Whoever asks holds it.
-    questions: tokio::sync::Mutex<Option<Connection>>,
+    /// Whoever asks holds it.
+    questions: tokio::sync::Mutex<Questions>,
+}
+
+/// What questions about the ends share.
+#[derive(Default)]
+struct Questions {
+    connection: Option<Connection>,
+    /// When the last question was asked that was answered. A stream's own look at the ends is none: with one replica it is told a
+    /// mark that may be behind.
+    answered: Option<Instant>,
 }
 
 impl PartitionState {
@@ -62,7 +71,7 @@ impl PartitionState {
             if let Some(records) = self.here(offset, limit)? {
                 return Ok(records);
             }
-            let bounds = self.bounds().await?;
+            let bounds = self.bounds_lately().await?;
             if offset < bounds.first {
                 return Err(self.source.trimmed(offset, bounds.first));
             }
@@ -131,12 +140,17 @@ impl PartitionState {
         self.readers.lock().retain(|reader| Arc::strong_count(reader) > 1 || !is_idle(reader));
     }
 
-    /// Where the partition begins and ends: asked for, unless a reader has just been told.
-    pub(super) async fn bounds(self: &Arc<Self>) -> Result<Bounds, LogError> {
+    /// Where the partition began and ended a moment ago: asked for, unless a reader was told lately.
+    pub(super) async fn bounds_lately(self: &Arc<Self>) -> Result<Bounds, LogError> {
         let has_reader = self.readers.lock().iter().any(|reader| !reader.has_failed());
         if let Some(bounds) = self.source.known(FRESH).filter(|_| has_reader) {
             return Ok(bounds);
         }
+        self.bounds().await
+    }
+
+    /// Where the partition begins and ends now. Those who ask at the same time ask once.
+    pub(super) async fn bounds(self: &Arc<Self>) -> Result<Bounds, LogError> {
         // Connections belong to the log's own runtime: a caller's may know no sockets, or be busy.
         let this = Arc::clone(self);
         let asked = self.tasks.spawn(async move { this.asked_bounds().await }).await;
@@ -147,15 +161,15 @@ impl PartitionState {
 
     async fn asked_bounds(&self) -> Result<Bounds, LogError> {
         let asked = Instant::now();
-        let mut connection = self.questions.lock().await;
+        let mut questions = self.questions.lock().await;
         // Somebody else may have asked meanwhile.
-        if let Some(bounds) = self.source.known(asked.elapsed()) {
-            return Ok(bounds);
+        if questions.answered.is_some_and(|answered| answered >= asked) {
+            return Ok(self.source.bounds());
         }
         let what = format!("find the ends of {}", self.source.partition);
         let (mut backoff, mut failed) = (Backoff::new(), None);
         loop {
-            match self.ask(&mut connection, failed).await {
+            match self.ask(&mut questions, failed).await {
                 Ok(bounds) => {
                     self.source.health.well(&what);
                     return Ok(bounds);
@@ -170,19 +184,16 @@ impl PartitionState {
         }
     }
 
-    async fn ask(
-        &self,
-        connection: &mut Option<Connection>,
-        failed: Option<Instant>,
-    ) -> Result<Bounds, OpenError> {
+    async fn ask(&self, questions: &mut Questions, failed: Option<Instant>) -> Result<Bounds, OpenError> {
         // Kept only if it answered, and not if whoever asks gives up meanwhile.
-        let mut asked = match connection.take() {
+        let mut asked = match questions.connection.take() {
             Some(open) => open,
             None => self.source.open(failed).await?,
         };
+        let at = Instant::now();
         let ends = requests::ends(&mut asked, &self.source.replica, self.source.isolation).await?;
-        *connection = Some(asked);
-        Ok(self.source.saw(ends))
+        (questions.connection, questions.answered) = (Some(asked), Some(at));
+        Ok(self.source.saw(ends, at))
     }
 }
 

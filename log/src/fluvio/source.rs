@@ -125,12 +125,12 @@ impl Source {
         LogError::Trimmed { partition: self.partition.clone(), asked, first }
     }
 
-    /// Notes what a server said. Returns what is believed.
-    pub(super) fn saw(&self, ends: Ends) -> Bounds {
+    /// Notes what a server said, when it was asked at this time. Returns what is believed.
+    pub(super) fn saw(&self, ends: Ends, asked: Instant) -> Bounds {
         let mut known = self.ends.lock();
         known.first = known.first.max(from_engine(ends.first).0);
         known.end = known.end.max(from_engine(ends.end).0);
-        known.at = Some(Instant::now());
+        known.at = known.at.max(Some(asked));
         Bounds { first: Offset(known.first), end: Offset(known.end) }
     }
 
@@ -145,7 +145,13 @@ impl Source {
         Offset(self.ends.lock().end)
     }
 
-    /// What was said of the ends not longer ago than this.
+    /// What is believed of the ends.
+    pub(super) fn bounds(&self) -> Bounds {
+        let known = self.ends.lock();
+        Bounds { first: Offset(known.first), end: Offset(known.end) }
+    }
+
+    /// What was said of the ends when asked not longer ago than this.
     pub(super) fn known(&self, within: Duration) -> Option<Bounds> {
         let known = self.ends.lock();
         let is_fresh = known.at.is_some_and(|at| at.elapsed() <= within);
