@@ -98,6 +98,11 @@ pub const ALL: [TopicDef; 12] = [
     DEAD_LETTERS,
 ];
 
+/// The topic of the books of this name.
+pub fn of(name: &TopicName) -> Option<TopicDef> {
+    ALL.into_iter().find(|topic| topic.name == name.as_str())
+}
+
 impl TopicDef {
     /// The name as its type.
     pub fn topic(&self) -> TopicName {

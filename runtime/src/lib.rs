@@ -17,6 +17,7 @@ pub mod clock;
 pub mod health;
 pub mod lineage;
 pub mod metrics;
+mod missing;
 pub mod outbox;
 pub mod processor;
 pub mod publisher;

@@ -87,12 +87,26 @@ pub fn judge(last: Mark, source: &Source, gaps: Gaps) -> Result<Verdict, Fault> 
 /// What has been taken from each task: under (0, task).
 const RECEIVED: Table<Mark> = Table::new(0);
 
-/// Decides on a record and remembers it if it is taken.
+/// The lowest number of a task that was early and has not come in order since: under (0, task). It is kept, so that a restart
+/// does not forget that something is missing.
+const EARLY: Table<u64> = Table::new(0);
+
+/// Decides on a record and remembers it if it is taken, or if it is early.
 pub fn receive(state: &mut dyn State, source: &Source, gaps: Gaps) -> Result<Verdict, Fault> {
-    let key = ("in", source.task.as_str());
+    let (key, early) = (("in", source.task.as_str()), ("early", source.task.as_str()));
     let verdict = judge(RECEIVED.get(state, key)?.unwrap_or(Mark::START), source, gaps)?;
-    if verdict == Verdict::Take {
-        RECEIVED.put(state, key, &Mark { seq: source.seq, chain: source.chain })?;
+    match verdict {
+        Verdict::Take => {
+            RECEIVED.put(state, key, &Mark { seq: source.seq, chain: source.chain })?;
+            if gaps == Gaps::AwaitResend && EARLY.get(state, early)?.is_some_and(|early| early <= source.seq)
+            {
+                EARLY.delete(state, early);
+            }
+        }
+        Verdict::Early if EARLY.get(state, early)?.is_none_or(|known| source.seq < known) => {
+            EARLY.put(state, early, &source.seq)?;
+        }
+        Verdict::Early | Verdict::Repeat => {}
     }
     Ok(verdict)
 }
@@ -103,13 +117,25 @@ const SENDERS_MAX: usize = 10_000;
 /// What has been taken, by task.
 pub fn received(state: &dyn State) -> Result<BTreeMap<String, Mark>, StateError> {
     let found = RECEIVED.scan_prefix_with_keys(state, "in", SENDERS_MAX)?;
-    let named = |(key, mark): (Vec<u8>, Mark)| {
-        // A task's name has no zero byte, so its key is the name and its end (`table::Key` of a text).
-        let name = key.strip_suffix(&[0, 1]).and_then(|name| std::str::from_utf8(name).ok());
-        let broken = || StateError::Decode { key: hex::encode(&key), reason: "it names no task".into() };
-        Ok((name.ok_or_else(broken)?.to_owned(), mark))
-    };
-    found.into_iter().map(named).collect()
+    found.into_iter().map(|(key, mark)| Ok((task_of(&key)?, mark))).collect()
+}
+
+/// What is missing: the next number of each task of which later ones have come.
+pub fn missing(state: &dyn State) -> Result<BTreeMap<String, u64>, StateError> {
+    let mut missing = BTreeMap::new();
+    for (key, _) in EARLY.scan_prefix_with_keys(state, "early", SENDERS_MAX)? {
+        let task = task_of(&key)?;
+        let last = RECEIVED.get(state, ("in", task.as_str()))?.unwrap_or(Mark::START);
+        missing.insert(task, last.seq.saturating_add(1));
+    }
+    Ok(missing)
+}
+
+/// A task's name has no zero byte, so its key is the name and its end (`table::Key` of a text).
+fn task_of(key: &[u8]) -> Result<String, StateError> {
+    let name = key.strip_suffix(&[0, 1]).and_then(|name| std::str::from_utf8(name).ok());
+    let broken = || StateError::Decode { key: hex::encode(key), reason: "it names no task".into() };
+    Ok(name.ok_or_else(broken)?.to_owned())
 }
 
 /// What has been sent to each destination partition.
@@ -144,6 +170,21 @@ mod tests {
         let awaited = judge(last, &source(seq, chain), Gaps::AwaitResend).ok();
         let early = (seq > last.seq + 1).then_some(Verdict::Early);
         assert_eq!(awaited, early.or(expect), "only a gap is another matter where senders resend");
+    }
+
+    #[test]
+    fn what_is_missing_is_known_until_what_was_early_has_come_again() {
+        let mut state = crate::state::MemoryState::default();
+        let mut receive = |seq| receive(&mut state, &source(seq, 1), Gaps::AwaitResend).unwrap();
+        assert_eq!([receive(1), receive(4), receive(3)], [Verdict::Take, Verdict::Early, Verdict::Early]);
+        let missing_now = |state: &dyn State| missing(state).unwrap().get("reorg/1").copied();
+        assert_eq!(missing_now(&state), Some(2));
+        let mut receive = |seq| super::receive(&mut state, &source(seq, 1), Gaps::AwaitResend).unwrap();
+        assert_eq!(receive(2), Verdict::Take);
+        assert_eq!(missing_now(&state), Some(3), "3 was left out and has to come again");
+        super::receive(&mut state, &source(3, 1), Gaps::AwaitResend).unwrap();
+        assert_eq!(missing_now(&state), None);
+        assert_eq!(received(&state).unwrap()["reorg/1"].seq, 3);
     }
 
     #[test]

@@ -77,7 +77,11 @@ pub enum Metric {
     WebhookPending,
     /// Gauge: records of this process that are not sent to the shared log, or not known to have arrived.
     OutboxRecords,
-    /// Counter by topic: times that records were sent again since the shared log had lost them.
+    /// Gauge: records of this process that were sent to the shared log and are not known to have arrived.
+    OutboxUnacknowledged,
+    /// Gauge, seconds: the age of the oldest record that is not sent, or not known to have arrived; 0 where there is none.
+    OutboxOldestSeconds,
+    /// Counter by topic: times that records were sent again since they had not arrived.
     OutboxResends,
 }
 
@@ -121,6 +125,8 @@ impl Metric {
             Self::WebhookSeconds => "streambook_webhook_seconds",
             Self::WebhookPending => "streambook_webhook_pending",
             Self::OutboxRecords => "streambook_outbox_records",
+            Self::OutboxUnacknowledged => "streambook_outbox_unacknowledged_records",
+            Self::OutboxOldestSeconds => "streambook_outbox_oldest_seconds",
             Self::OutboxResends => "streambook_outbox_resends_total",
         }
     }

@@ -29,8 +29,9 @@ use crate::{
     checks::Checks,
     clock::{self, Clock},
     health::{Condition, Health},
-    lineage::Gaps,
+    lineage::{self, Gaps},
     metrics::Metric,
+    missing::Missing,
     outbox::Room,
     processor::Processor,
     publisher::{PublishError, Publisher},
@@ -70,6 +71,9 @@ pub struct Runner {
     partition: Partition,
     clock: Clock,
     health: Health,
+    missing: Missing,
+    /// What has been missing for long, and when that was looked at.
+    lacks: (Vec<String>, Option<Instant>),
 }
 
 impl Runner {
@@ -82,7 +86,8 @@ impl Runner {
         health: Health,
     ) -> Self {
         let log: Arc<dyn Log> = Arc::<EmbeddedLog>::clone(&store);
-        Self { log, store, shared: None, processor, partition, clock, health }
+        let (missing, lacks) = (Missing::default(), (Vec::new(), None));
+        Self { log, store, shared: None, processor, partition, clock, health, missing, lacks }
     }
 
     /// The same task with its inbox in a log that many processes share; it waits while the outbox has no room.
@@ -116,6 +121,7 @@ impl Runner {
             }
             let records = self.log.read(task.inbox(), next, BATCH, Visibility::Written).await?;
             if records.is_empty() {
+                self.report(&store)?;
                 // A tick that is appended and not yet taken must not be appended again.
                 let due = if next >= ticked_to { self.processor.next_deadline(&store)? } else { None };
                 if let Some(tick) = due.filter(|due| *due <= (self.clock)()) {
@@ -137,7 +143,12 @@ impl Runner {
     }
 
     /// Steps through the records and commits what was done, even when one of them stops the task.
-    fn take(&self, task: &Task<'_>, store: &mut TaskStore, records: &[Record]) -> Result<Offset, RunError> {
+    fn take(
+        &mut self,
+        task: &Task<'_>,
+        store: &mut TaskStore,
+        records: &[Record],
+    ) -> Result<Offset, RunError> {
         let mut outputs: Vec<Output> = Vec::new();
         let mut taken = Vec::with_capacity(records.len());
         let mut stopped = None;
@@ -194,18 +205,30 @@ impl Runner {
     }
 
     async fn lag(&self, task: &Task<'_>, next: Offset) -> Result<(), RunError> {
-        let end = self.log.bounds(task.inbox(), Visibility::Written).await?.end;
+        let end = self.log.bounds_lately(task.inbox(), Visibility::Written).await?.end;
         Metric::Lag.set(end.0.saturating_sub(next.0), &[("task", task.name().to_owned())]);
         Ok(())
     }
 
-    fn report(&self, store: &TaskStore) -> Result<(), RunError> {
-        let alarms = self.processor.alarms(store)?;
+    fn report(&mut self, store: &TaskStore) -> Result<(), RunError> {
+        let mut alarms = self.processor.alarms(store)?;
+        if self.shared.is_some() {
+            self.look_for_missing(store)?;
+            alarms.extend_from_slice(&self.lacks.0);
+        }
         let condition = match alarms.is_empty() {
             true => Condition::Running,
             false => Condition::Troubled { reason: alarms.join("; ") },
         };
         self.health.report(&self.name(), condition);
+        Ok(())
+    }
+
+    fn look_for_missing(&mut self, store: &TaskStore) -> Result<(), RunError> {
+        let now = Instant::now();
+        if self.lacks.1.is_none_or(|looked| now.duration_since(looked) >= LONGEST_WAIT) {
+            self.lacks = (self.missing.see(lineage::missing(store)?, now), Some(now));
+        }
         Ok(())
     }
 

@@ -71,6 +71,12 @@ pub trait Sink: Send + 'static {
     /// The positions it has committed: the next offset of each partition. Absent partitions start at their beginning.
     async fn positions(&mut self) -> Result<BTreeMap<TopicPartition, Offset>, SinkError>;
 
+    /// Whether it must have everything: then it refuses to begin where the oldest records are gone, since what they said would
+    /// be missing and nobody would know.
+    fn needs_all(&self) -> bool {
+        false
+    }
+
     /// The last record it has committed of each task, for those who keep what they sent until it arrived. None where nobody
     /// waits for this sink's word.
     fn marks(&self) -> Marks {

@@ -151,7 +151,11 @@ impl<'p> Task<'p> {
             match lineage::receive(&mut overlay, source, self.gaps) {
                 Ok(Verdict::Take) => {}
                 Ok(Verdict::Repeat) => return Ok(Step::done(Taken::Repeat, &meta, Vec::new())),
-                Ok(Verdict::Early) => return Ok(Step::done(Taken::Early, &meta, Vec::new())),
+                Ok(Verdict::Early) => {
+                    // That something is missing is remembered.
+                    apply(overlay.into_changes(), state);
+                    return Ok(Step::done(Taken::Early, &meta, Vec::new()));
+                }
                 Err(fault) => return Err(self.stopped(record, fault)),
             }
         }

@@ -353,6 +353,49 @@ async fn what_the_log_acknowledged_and_forgot_is_sent_again() {
     sink.end().await;
 }
 
+/// Nothing comes after it, so nobody reads past it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_record_that_the_log_forgot_is_sent_again_though_nothing_follows() {
+    let world = World::new().await;
+    let sink = Part::sink(&world.shared, &world.store("s"), &world.keeper).await;
+    let part = Part::processors(&world.shared, &world.store("p"), "p").await;
+    feed(&world.shared, 5).await;
+    world.until_kept(5).await;
+    world.shared.forgets.store(1, Ordering::SeqCst);
+    feed(&world.shared, 1).await;
+    until("it was forgotten", async || world.shared.forgets.load(Ordering::SeqCst) == 0).await;
+    world.until_kept(6).await;
+    until("the outbox is empty", async || part.held().await == 0).await;
+    part.assert_well();
+    part.end().await;
+    sink.end().await;
+}
+
+/// The database is another than the one that said how far it was: it takes everything from the log, and what comes then.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_database_gets_everything_again() {
+    let mut world = World::new().await;
+    let sink = Part::sink(&world.shared, &world.store("s"), &world.keeper).await;
+    let part = Part::processors(&world.shared, &world.store("p"), "p").await;
+    feed(&world.shared, 5).await;
+    world.until_kept(5).await;
+    until("the outbox is empty", async || part.held().await == 0).await;
+    sink.end().await;
+    feed(&world.shared, 5).await;
+    until("all is sent", async || part.held().await == 5).await;
+    world.keeper = Keeper::default();
+    let sink = Part::sink(&world.shared, &world.store("s"), &world.keeper).await;
+    world.shared.forgets.store(1, Ordering::SeqCst);
+    feed(&world.shared, 1).await;
+    until("one append was forgotten", async || world.shared.forgets.load(Ordering::SeqCst) == 0).await;
+    feed(&world.shared, 4).await;
+    world.until_kept(15).await;
+    until("the outbox is empty", async || part.held().await == 0).await;
+    part.assert_well();
+    part.end().await;
+    sink.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_whose_store_is_lost_or_that_runs_twice_changes_nothing() {
     let world = World::new().await;

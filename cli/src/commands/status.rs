@@ -53,7 +53,7 @@ impl Status {
             config.log.engine == Engine::Fluvio,
             "[log] engine is \"embedded\": ask /readyz and /metrics of the one process there is"
         );
-        let log: Arc<dyn Log> = system::connect(&config).await?;
+        let log: Arc<dyn Log> = system::look(&config).await?;
         let lines = lines(&log).await?;
         let is_well = lines.iter().all(|line| line.condition == "running");
         match self.json {
@@ -67,7 +67,7 @@ impl Status {
 async fn lines(log: &Arc<dyn Log>) -> anyhow::Result<Vec<Line>> {
     let mut ends: BTreeMap<TopicPartition, Offset> = BTreeMap::new();
     let mut lines = Vec::new();
-    for checkpoint in checkpoints::latest(log).await? {
+    for checkpoint in checkpoints::latest(&**log).await? {
         let (mut taken, mut lag) = (0_u64, 0_u64);
         for input in &checkpoint.inputs {
             let at = TopicPartition::new(TopicName::new(input.topic.clone())?, Partition(input.partition));

@@ -7,7 +7,7 @@ mod board;
 mod publish;
 mod view;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use streambook_model::{
     position::{Offset, Partition, TopicPartition},
@@ -30,6 +30,17 @@ pub struct Received {
     pub next: Offset,
     /// The last record it took from each task.
     pub marks: BTreeMap<String, Mark>,
+}
+
+/// What is known of a receiver, by its own words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// What it has taken.
+    pub received: Received,
+    /// When it last spoke; never, where it was not heard of.
+    pub at: Option<Instant>,
+    /// Whether it said that it runs, and not that it waits for something or has stopped.
+    pub is_running: bool,
 }
 
 /// Whose word counts for a partition: an inbox has a task of its own, another topic a sink that reads all of it.

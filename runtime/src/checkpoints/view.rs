@@ -1,12 +1,13 @@
 //! What the receivers of all processes have taken, as they say.
 //!
 //! The topic is read from near its end: who lives says it again every few seconds, and of who does not, nothing is believed
-//! but what was heard, so its senders keep their records.
+//! but what was heard, so its senders keep their records. A process's last word is what it has: one that lost its store, or a
+//! sink whose database is another, takes back what it said before.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::BTreeMap,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::RwLock;
@@ -21,7 +22,7 @@ use streambook_model::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Received;
+use super::{Heard, Received};
 use crate::{
     health::{Condition, Health},
     lineage::Mark,
@@ -35,17 +36,40 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The view's name in health.
 const NAME: &str = "checkpoints.view";
 
+/// Of several processes that speak for one receiver, those count that spoke not longer ago than this before the last one: who
+/// is silent for longer is dead, or frozen, or has lost what it had, and another carries on from what it has itself.
+const SILENT: Duration = Duration::from_secs(30);
+
 /// What every receiver has taken. Cheap to clone; everyone holds the same.
 #[derive(Debug, Clone, Default)]
 pub struct View {
-    received: Arc<RwLock<BTreeMap<(String, TopicPartition), Received>>>,
+    words: Arc<RwLock<BTreeMap<(String, TopicPartition), Words>>>,
     caught_up: Arc<watch::Sender<bool>>,
+}
+
+/// What the processes say that run one receiver, by their names.
+type Words = BTreeMap<String, Word>;
+
+/// What a process said last.
+#[derive(Debug, Clone)]
+struct Word {
+    received: Received,
+    is_running: bool,
+    /// When it was appended, in milliseconds since 1970, by the clock of who said it.
+    said_ms: u64,
+    heard: Instant,
 }
 
 impl View {
     /// What a receiver has taken of a partition, if it was heard of.
-    pub fn received(&self, receiver: &str, of: &TopicPartition) -> Option<Received> {
-        self.received.read().get(&(receiver.to_owned(), of.clone())).cloned()
+    pub fn heard(&self, receiver: &str, of: &TopicPartition) -> Option<Heard> {
+        let words = self.words.read();
+        let mut living = words.get(&(receiver.to_owned(), of.clone()))?.values();
+        let first = living.next()?;
+        let mut heard =
+            Heard { received: first.received.clone(), at: Some(first.heard), is_running: first.is_running };
+        living.for_each(|word| join(&mut heard, word));
+        Some(heard)
     }
 
     /// Waits until what was in the topic at the start was read.
@@ -79,7 +103,7 @@ impl View {
         let from = partition();
         let at = match *next {
             Some(at) => at,
-            None => tail(log, &from).await?,
+            None => tail(&**log, &from).await?,
         };
         let records = log.read(&from, at, ReadLimit::default(), Visibility::Synced).await?;
         let Some(last) = records.last() else {
@@ -90,7 +114,7 @@ impl View {
         *next = Some(last.offset.plus(1));
         for record in &records {
             match codec::decode(&record.value) {
-                Ok(Message::Checkpoint(checkpoint)) => self.take(checkpoint),
+                Ok(Message::Checkpoint(checkpoint)) => self.take(checkpoint, record.appended_at_ms),
                 // Written by a newer version: it says nothing that this one could use.
                 Ok(_) | Err(_) => tracing::warn!(offset = %record.offset, "a checkpoint cannot be read"),
             }
@@ -98,25 +122,34 @@ impl View {
         Ok(())
     }
 
-    fn take(&self, checkpoint: Checkpoint) {
-        let mut received = self.received.write();
+    fn take(&self, checkpoint: Checkpoint, said_ms: u64) {
+        let (heard, is_running) = (Instant::now(), checkpoint.condition == "running");
+        let mut all = self.words.write();
         for input in checkpoint.inputs {
-            let Some((at, taken)) = taken(&checkpoint.receiver, input) else { continue };
-            match received.entry((checkpoint.receiver.clone(), at)) {
-                Entry::Vacant(entry) => drop(entry.insert(taken)),
-                Entry::Occupied(mut entry) => advance(entry.get_mut(), taken),
-            }
+            let Some((at, received)) = taken(&checkpoint.receiver, input) else { continue };
+            let words = all.entry((checkpoint.receiver.clone(), at)).or_default();
+            words.insert(checkpoint.process.clone(), Word { received, is_running, said_ms, heard });
+            forget_the_silent(words);
         }
     }
 }
 
+fn forget_the_silent(words: &mut Words) {
+    let silent = u64::try_from(SILENT.as_millis()).unwrap_or(u64::MAX);
+    let newest = words.values().map(|word| word.said_ms).max().unwrap_or_default();
+    words.retain(|_, word| word.said_ms.saturating_add(silent) >= newest);
+}
+
 /// Two processes may run one task for a while: what either has taken is in the log, in the order that both read.
-fn advance(known: &mut Received, taken: Received) {
-    known.next = known.next.max(taken.next);
-    for (task, mark) in taken.marks {
-        let known = known.marks.entry(task).or_insert(mark);
+fn join(heard: &mut Heard, word: &Word) {
+    heard.at = heard.at.max(Some(word.heard));
+    heard.is_running |= word.is_running;
+    let known = &mut heard.received;
+    known.next = known.next.max(word.received.next);
+    for (task, mark) in &word.received.marks {
+        let known = known.marks.entry(task.clone()).or_insert(*mark);
         if mark.seq > known.seq {
-            *known = mark;
+            *known = *mark;
         }
     }
 }
@@ -132,7 +165,7 @@ fn partition() -> TopicPartition {
     TopicPartition::new(topics::CHECKPOINTS.topic(), Partition(0))
 }
 
-async fn tail(log: &Arc<dyn Log>, from: &TopicPartition) -> Result<Offset, LogError> {
+async fn tail(log: &dyn Log, from: &TopicPartition) -> Result<Offset, LogError> {
     let bounds = log.bounds(from, Visibility::Synced).await?;
     Ok(bounds.first.max(Offset(bounds.end.0.saturating_sub(TAIL))))
 }
@@ -141,7 +174,7 @@ async fn tail(log: &Arc<dyn Log>, from: &TopicPartition) -> Result<Offset, LogEr
 ///
 /// # Errors
 /// As [`Log::read`].
-pub async fn latest(log: &Arc<dyn Log>) -> Result<Vec<Checkpoint>, LogError> {
+pub async fn latest(log: &dyn Log) -> Result<Vec<Checkpoint>, LogError> {
     let (from, mut words) = (partition(), BTreeMap::new());
     let end = log.bounds(&from, Visibility::Synced).await?.end;
     let mut at = tail(log, &from).await?;
@@ -156,4 +189,81 @@ pub async fn latest(log: &Arc<dyn Log>) -> Result<Vec<Checkpoint>, LogError> {
         }
     }
     Ok(words.into_values().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use streambook_model::{
+        bytes::LineageHash, meta::Meta, records::checkpoint::CheckpointSource, time::Timestamp,
+    };
+
+    use super::*;
+
+    const RECEIVER: &str = "book/3";
+
+    fn word(process: &str, next_offset: u64, seq: u64) -> Checkpoint {
+        let now = Timestamp::from_millis(0);
+        let chain = LineageHash::new([7; 16]);
+        Checkpoint {
+            meta: Meta {
+                source: None,
+                id: String::new(),
+                occurred_at: now,
+                recorded_at: now,
+                cause: None,
+                trace: None,
+            },
+            process: process.to_owned(),
+            address: String::new(),
+            receiver: RECEIVER.to_owned(),
+            condition: "running".to_owned(),
+            reason: None,
+            inputs: vec![CheckpointInput {
+                topic: topics::BOOK_INBOX.name.to_owned(),
+                partition: 3,
+                next_offset,
+                sources: vec![CheckpointSource { task: "dedup/1".to_owned(), seq, chain }],
+            }],
+        }
+    }
+
+    fn believed(view: &View) -> (u64, u64) {
+        let at = TopicPartition::new(topics::BOOK_INBOX.topic(), Partition(3));
+        let received = view.heard(RECEIVER, &at).unwrap().received;
+        (received.next.0, received.marks["dedup/1"].seq)
+    }
+
+    #[test]
+    fn a_process_that_lost_its_store_takes_back_what_it_said() {
+        let view = View::default();
+        view.take(word("a", 10, 9), 1_000);
+        view.take(word("a", 2, 1), 2_000);
+        assert_eq!(believed(&view), (2, 1));
+    }
+
+    #[test]
+    fn of_two_that_speak_the_one_that_is_further_counts() {
+        let view = View::default();
+        view.take(word("a", 10, 9), 1_000);
+        view.take(word("b", 2, 1), 2_000);
+        assert_eq!(believed(&view), (10, 9));
+    }
+
+    #[test]
+    fn who_is_silent_while_another_speaks_counts_no_more() {
+        let view = View::default();
+        view.take(word("a", 10, 9), 1_000);
+        view.take(word("b", 2, 1), 31_001);
+        assert_eq!(believed(&view), (2, 1));
+        view.take(word("a", 10, 9), 32_000);
+        assert_eq!(believed(&view), (10, 9), "it was frozen and speaks again");
+    }
+
+    #[test]
+    fn the_last_word_of_a_receiver_that_nobody_runs_stays() {
+        let view = View::default();
+        assert!(view.heard("sql", &partition()).is_none());
+        view.take(word("a", 10, 9), 1_000);
+        assert_eq!(believed(&view), (10, 9));
+    }
 }

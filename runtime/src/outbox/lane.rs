@@ -2,7 +2,10 @@
 //! it has arrived.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -19,7 +22,8 @@ use super::{
     pending::{self, Pending, Sent},
 };
 use crate::{
-    checkpoints::{Received, View, receiver_of},
+    checkpoints::{Heard, Received, View, receiver_of},
+    health::{Condition, Health},
     lineage::Mark,
     metrics::Metric,
 };
@@ -41,6 +45,11 @@ pub(super) struct Lane {
     /// The first record in the store that is not sent.
     next: Offset,
     pending: Pending,
+    /// How many are pending, as the outbox was told.
+    told: u64,
+    condition: Condition,
+    unacknowledged: Arc<AtomicU64>,
+    health: Health,
     trimmed: Offset,
     trimmed_at: Instant,
 }
@@ -55,6 +64,10 @@ impl Lane {
             view: outbox.view.clone(),
             next: Offset(0),
             pending: Pending::default(),
+            told: 0,
+            condition: Condition::Running,
+            unacknowledged: Arc::clone(&outbox.unacknowledged),
+            health: outbox.health.clone(),
             trimmed: Offset(0),
             trimmed_at: Instant::now(),
         }
@@ -70,9 +83,11 @@ impl Lane {
         self.trimmed = self.store.bounds(&self.to, Visibility::Written).await?.first;
         self.next = self.trimmed;
         loop {
-            let received = self.received();
-            self.settle(&received).await?;
-            if self.send(&received).await? {
+            let heard = self.heard();
+            self.settle(&heard).await?;
+            let has_sent = self.send(&heard.received).await?;
+            self.tell();
+            if has_sent {
                 continue;
             }
             if stop.is_cancelled() {
@@ -82,18 +97,37 @@ impl Lane {
         }
     }
 
-    fn received(&self) -> Received {
+    fn heard(&self) -> Heard {
         let Some(receiver) = &self.receiver else { return pending::nothing("") };
-        self.view.received(receiver, &self.to).unwrap_or_else(|| pending::nothing(receiver))
+        self.view.heard(receiver, &self.to).unwrap_or_else(|| pending::nothing(receiver))
+    }
+
+    /// Says how many records are under way, and which of them does not arrive.
+    fn tell(&mut self) {
+        let pending = self.pending.len() as u64;
+        if pending != self.told {
+            self.unacknowledged.fetch_add(pending, Relaxed);
+            self.unacknowledged.fetch_sub(self.told, Relaxed);
+            self.told = pending;
+        }
+        let condition = match self.pending.trouble() {
+            Some(reason) => Condition::Troubled { reason },
+            None => Condition::Running,
+        };
+        if condition != self.condition {
+            self.health.report(&self.name(), condition.clone());
+            self.condition = condition;
+        }
     }
 
     /// Forgets what has arrived, goes back to what was lost, and gives space back.
-    async fn settle(&mut self, received: &Received) -> Result<(), OutboxError> {
-        self.pending.settle(received)?;
+    async fn settle(&mut self, heard: &Heard) -> Result<(), OutboxError> {
+        self.pending.settle(&heard.received)?;
         let kept = self.pending.first().unwrap_or(self.next);
-        if self.pending.is_lost(received, Instant::now()) {
+        if self.pending.is_lost(heard, Instant::now()) {
             Metric::OutboxResends.count(1, &[("topic", self.to.topic.to_string())]);
-            tracing::warn!(to = %self.to, receiver = received.receiver, "the log lost records: they are sent again");
+            let receiver = &heard.received.receiver;
+            tracing::warn!(to = %self.to, receiver, "records have not arrived: they are sent again");
             self.next = kept;
         }
         if kept > self.trimmed && self.trimmed_at.elapsed() >= TRIM_EVERY {

@@ -10,12 +10,19 @@
 mod lane;
 mod pending;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use streambook_log::{Log, LogError, Visibility, embedded::EmbeddedLog};
+use streambook_log::{Log, LogError, ReadLimit, Record, Visibility, embedded::EmbeddedLog};
 use streambook_model::{
     peek::NotARecord,
     position::{Offset, Partition, TopicPartition},
+    time::Timestamp,
     topics::{self, TopicDef},
 };
 use tokio::{sync::watch, task::JoinSet};
@@ -24,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use self::lane::Lane;
 use crate::{
     checkpoints::View,
+    clock,
     health::{Condition, Health},
     metrics::Metric,
     step::chain_of,
@@ -77,12 +85,15 @@ pub struct Outbox {
     view: View,
     health: Health,
     room: watch::Sender<bool>,
+    /// Records that were sent and are not known to have arrived, of all lanes.
+    unacknowledged: Arc<AtomicU64>,
 }
 
 impl Outbox {
     /// From this process's store to the shared log, kept until `view` says that it arrived.
     pub fn new(store: Arc<EmbeddedLog>, log: Arc<dyn Log>, view: View, health: Health) -> Self {
-        Self { store, log, view, health, room: watch::Sender::new(true) }
+        let (room, unacknowledged) = (watch::Sender::new(true), Arc::default());
+        Self { store, log, view, health, room, unacknowledged }
     }
 
     /// Tells tasks when to wait.
@@ -122,12 +133,18 @@ impl Outbox {
     }
 
     async fn measure(&self) -> Result<(), LogError> {
-        let mut held = 0_u64;
+        let (mut held, mut oldest) = (0_u64, None);
         for (topic, partition) in destinations() {
             let at = TopicPartition::new(topic.topic(), partition);
-            held = held.saturating_add(self.store.bounds(&at, Visibility::Written).await?.records());
+            let bounds = self.store.bounds(&at, Visibility::Written).await?;
+            held = held.saturating_add(bounds.records());
+            if bounds.records() > 0 {
+                oldest = [oldest, self.written_at(&at, bounds.first).await?].into_iter().flatten().min();
+            }
         }
         Metric::OutboxRecords.set(held, &[]);
+        Metric::OutboxUnacknowledged.set(self.unacknowledged.load(Relaxed), &[]);
+        Metric::OutboxOldestSeconds.set(oldest.map_or(0, |oldest| age(oldest).as_secs()), &[]);
         let room = held < MOST_HELD;
         let changed = self.room.send_if_modified(|before| std::mem::replace(before, room) != room);
         if changed {
@@ -136,6 +153,21 @@ impl Outbox {
         }
         Ok(())
     }
+
+    /// When the record at this offset of the store was written; none where it was given up meanwhile.
+    async fn written_at(&self, at: &TopicPartition, offset: Offset) -> Result<Option<Timestamp>, LogError> {
+        let one = ReadLimit { records: 1, bytes: 1 };
+        let read = match self.store.read(at, offset, one, Visibility::Written).await {
+            Err(LogError::Trimmed { .. }) => return Ok(None),
+            read => read?,
+        };
+        let written = |record: &Record| i64::try_from(record.appended_at_ms).unwrap_or(i64::MAX);
+        Ok(read.first().map(written).map(Timestamp::from_millis))
+    }
+}
+
+fn age(of: Timestamp) -> Duration {
+    clock::since(of, clock::system()())
 }
 
 /// Every partition that something may be sent to.

@@ -7,10 +7,20 @@ use std::{
 
 use streambook_model::position::Offset;
 
-use crate::{checkpoints::Received, lineage::Mark};
+use crate::{
+    checkpoints::{Heard, Received},
+    lineage::Mark,
+};
 
 /// How long a receiver may have read past a record without having taken it, before it is sent again: several checkpoints.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a receiver that runs may stand still before a record that it has not read. Nothing follows a record that was lost
+/// from the log's end, so nobody reads past it; and what the log hides since it crashed shows at the next append.
+const STILL: Duration = Duration::from_secs(20);
+/// Each time a record is sent again, the patience for the next time doubles, so many times at most.
+const DOUBLINGS: u32 = 7;
+/// A record that was sent again so often and has not arrived is worth an operator's look.
+const OFTEN: u32 = 3;
 
 /// The receiver holds something else under a number of ours: this process, or the one that ran the task before, computed
 /// differently from the same inbox.
@@ -40,15 +50,18 @@ pub(super) struct Sent {
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     sent: VecDeque<Sent>,
-    suspect: Option<Suspect>,
+    suspect: Option<(Sight, Instant)>,
+    /// The first record when all were last sent again, and how often that was.
+    again: Option<(Offset, u32)>,
 }
 
-/// A record that the receiver has read past.
+/// What makes a record look lost, as long as it stays the same.
 #[derive(Debug, PartialEq, Eq)]
-struct Suspect {
+struct Sight {
     at: Offset,
     taken: u64,
-    since: Instant,
+    /// Where the receiver stands, if that is before the record.
+    still: Option<Offset>,
 }
 
 impl Pending {
@@ -76,27 +89,57 @@ impl Pending {
         Ok(())
     }
 
-    /// Whether the first record was lost: the receiver has read past it and has for a while not taken it. All are to be sent
-    /// again then, from the first on, and nothing is pending any more.
-    pub(super) fn is_lost(&mut self, received: &Received, now: Instant) -> bool {
-        let Some(first) = self.sent.front().filter(|first| received.next > first.shared) else {
+    /// Whether the first record was lost: for a while the receiver has read past it and not taken it, or stands still before it
+    /// although it runs. All are to be sent again then, from the first on, and nothing is pending any more.
+    pub(super) fn is_lost(&mut self, heard: &Heard, now: Instant) -> bool {
+        let Some(sight) = self.sight(&heard.received) else {
             self.suspect = None;
             return false;
         };
-        let taken = received.marks.get(&first.task).map_or(0, |mark| mark.seq);
-        let suspected = |suspect: &&Suspect| suspect.at == first.at && suspect.taken == taken;
-        match self.suspect.as_ref().filter(suspected) {
-            Some(suspect) if now.duration_since(suspect.since) >= PATIENCE => {
-                self.sent.clear();
-                self.suspect = None;
-                true
+        let (at, patience) = (sight.at, self.patience(&sight));
+        let since = match &self.suspect {
+            Some((before, since)) if *before == sight => *since,
+            _ => {
+                self.suspect = Some((sight, now));
+                return false;
             }
-            Some(_) => false,
-            None => {
-                self.suspect = Some(Suspect { at: first.at, taken, since: now });
-                false
-            }
+        };
+        // Of one that stands still it must be known that it could go on: it has said so since.
+        let is_believed = sight.still.is_none()
+            || heard.is_running && heard.at.is_some_and(|at| at.duration_since(since) >= patience);
+        if now.duration_since(since) < patience || !is_believed {
+            return false;
         }
+        self.sent.clear();
+        self.suspect = None;
+        self.again = Some((at, self.times(at).saturating_add(1)));
+        true
+    }
+
+    fn sight(&self, received: &Received) -> Option<Sight> {
+        let first = self.sent.front()?;
+        let taken = received.marks.get(&first.task).map_or(0, |mark| mark.seq);
+        let still = (received.next <= first.shared).then_some(received.next);
+        Some(Sight { at: first.at, taken, still })
+    }
+
+    fn patience(&self, sight: &Sight) -> Duration {
+        let patience = if sight.still.is_some() { STILL } else { PATIENCE };
+        patience.saturating_mul(1 << self.times(sight.at).min(DOUBLINGS))
+    }
+
+    /// How often the record at this place in the store was sent again.
+    fn times(&self, at: Offset) -> u32 {
+        self.again.filter(|(first, _)| *first == at).map_or(0, |(_, times)| times)
+    }
+
+    /// The first record, where it does not arrive however often it is sent.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let first = self.sent.front()?;
+        let times = self.times(first.at);
+        let (task, seq) = (&first.task, first.mark.seq);
+        (times >= OFTEN)
+            .then(|| format!("number {seq} of {task} was sent again {times} times and is not taken"))
     }
 }
 
@@ -116,8 +159,9 @@ pub(super) fn has_arrived(task: &str, mark: Mark, received: &Received) -> Result
 }
 
 /// Nothing was heard of this receiver.
-pub(super) fn nothing(receiver: &str) -> Received {
-    Received { receiver: receiver.to_owned(), next: Offset(0), marks: BTreeMap::new() }
+pub(super) fn nothing(receiver: &str) -> Heard {
+    let received = Received { receiver: receiver.to_owned(), next: Offset(0), marks: BTreeMap::new() };
+    Heard { received, at: None, is_running: false }
 }
 
 #[cfg(test)]
@@ -148,7 +192,7 @@ mod tests {
     #[test]
     fn what_the_receiver_took_is_forgotten_and_nothing_else() {
         let mut pending = pending();
-        pending.settle(&nothing("sql")).unwrap();
+        pending.settle(&nothing("sql").received).unwrap();
         assert_eq!(pending.first(), Some(Offset(101)));
         pending.settle(&received(12, mark(2))).unwrap();
         assert_eq!((pending.first(), pending.len()), (Some(Offset(103)), 1));
@@ -164,15 +208,21 @@ mod tests {
         );
     }
 
+    /// The receiver says this at that time.
+    fn heard(received: Received, at: Instant) -> Heard {
+        Heard { received, at: Some(at), is_running: true }
+    }
+
     #[test]
     fn a_record_is_lost_when_the_receiver_stays_past_it() {
         let (mut pending, start) = (pending(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
+        let said = |next, seconds| heard(received(next, mark(1)), after(seconds));
         pending.settle(&received(11, mark(1))).unwrap();
-        assert!(!pending.is_lost(&received(11, mark(1)), after(0)), "it may not have been read yet");
-        assert!(!pending.is_lost(&received(12, mark(1)), after(100)), "read past just now");
-        assert!(!pending.is_lost(&received(20, mark(1)), after(104)));
-        assert!(pending.is_lost(&received(30, mark(1)), after(105)));
+        assert!(!pending.is_lost(&said(11, 0), after(0)), "it may not have been read yet");
+        assert!(!pending.is_lost(&said(12, 100), after(100)), "read past just now");
+        assert!(!pending.is_lost(&said(20, 104), after(104)));
+        assert!(pending.is_lost(&said(30, 105), after(105)));
         assert_eq!(pending.len(), 0, "all of it is sent again");
     }
 
@@ -180,9 +230,42 @@ mod tests {
     fn a_receiver_that_goes_on_taking_has_lost_nothing() {
         let (mut pending, start) = (pending(), Instant::now());
         for taken in 0..3 {
-            let received = received(40, mark(taken));
+            let (received, now) = (received(40, mark(taken)), start + Duration::from_secs(4 * taken));
             pending.settle(&received).unwrap();
-            assert!(!pending.is_lost(&received, start + Duration::from_secs(4 * taken)), "took {taken}");
+            assert!(!pending.is_lost(&heard(received, now), now), "took {taken}");
         }
+    }
+
+    #[test]
+    fn the_last_record_is_lost_when_a_receiver_that_runs_stands_still_before_it() {
+        let (mut pending, start) = (pending(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let said = |next, seconds| heard(received(next, mark(0)), after(seconds));
+        assert!(!pending.is_lost(&said(5, 0), after(0)));
+        assert!(!pending.is_lost(&said(8, 19), after(19)), "it comes nearer");
+        assert!(!pending.is_lost(&said(8, 38), after(38)));
+        assert!(!pending.is_lost(&said(8, 38), after(60)), "it has not spoken since");
+        let waits = Heard { is_running: false, ..said(8, 61) };
+        assert!(!pending.is_lost(&waits, after(61)), "its database is away");
+        assert!(pending.is_lost(&said(8, 62), after(62)));
+        assert_eq!(pending.len(), 0, "all of it is sent again");
+    }
+
+    #[test]
+    fn what_never_arrives_is_sent_less_and_less_often_and_said() {
+        let (mut lost, start) = (pending(), Instant::now());
+        let (mut now, mut waited) = (start, Vec::new());
+        for _ in 0..4 {
+            let began = now;
+            while !lost.is_lost(&heard(received(40, mark(0)), now), now) {
+                now += Duration::from_secs(1);
+            }
+            waited.push(now.duration_since(began).as_secs());
+            lost.sent = pending().sent;
+        }
+        assert_eq!(waited, [5, 10, 20, 40]);
+        assert_eq!(lost.trouble().unwrap(), "number 1 of book/1 was sent again 4 times and is not taken");
+        lost.settle(&received(41, mark(1))).unwrap();
+        assert_eq!(lost.trouble(), None, "it has arrived");
     }
 }

@@ -11,7 +11,7 @@ use streambook_model::{
 };
 use streambook_runtime::{
     clock::Clock,
-    lineage::Gaps,
+    lineage::{Gaps, Marks as LineageMarks},
     metrics::Metric,
     sink::{Batch, Sink, SinkError},
 };
@@ -229,6 +229,10 @@ impl Sink for ClickHouseSink {
 
     fn gathers_for(&self) -> Duration {
         self.age
+    }
+
+    fn marks(&self) -> LineageMarks {
+        self.marks.all()
     }
 
     async fn positions(&mut self) -> Result<BTreeMap<TopicPartition, Offset>, SinkError> {

@@ -20,6 +20,8 @@ pub struct SqlConfig {
     pub url: SqlUrl,
     /// A file with PostgreSQL's password, for an address without one.
     pub password_file: Option<PathBuf>,
+    /// Whether the database may begin where the log's oldest records are gone already. What they said is not in it then.
+    pub begin_late: bool,
     /// Connections for reads, 1 to 64. Writes have one of their own.
     pub read_connections: u32,
     /// The most records of one write, 1 to 50,000. More make throughput, fewer make latency.
@@ -59,6 +61,7 @@ impl Default for SqlConfig {
         Self {
             url: SqlUrl::from("sqlite://streambook.db"),
             password_file: None,
+            begin_late: false,
             read_connections: 4,
             batch_records: 5_000,
             busy_timeout_ms: 5_000,

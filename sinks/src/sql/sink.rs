@@ -40,6 +40,7 @@ pub struct SqlSink {
     reads: SqlReads,
     pub(super) marks: Marks,
     gaps: Gaps,
+    begins_late: bool,
     committed: Committed,
     /// The end of a batch whose commit failed without saying whether it had happened.
     pub(super) unsure: Option<BTreeMap<TopicPartition, Offset>>,
@@ -69,7 +70,8 @@ impl SqlSink {
         let marks = service::marks(&database).await?;
         let (_, causes) = service::positions(&database).await?;
         let committed = Committed::starting_at(causes);
-        Ok(Self { database, reads, marks, gaps: Gaps::Stop, committed, unsure: None, absent: None })
+        let (gaps, begins_late) = (Gaps::Stop, config.begin_late);
+        Ok(Self { database, reads, marks, gaps, begins_late, committed, unsure: None, absent: None })
     }
 
     /// The same, but a server that is away is waited for: [`Sink::positions`] opens the database as soon as it is there, its
@@ -85,6 +87,7 @@ impl SqlSink {
             reads: SqlReads::new(reads),
             marks: Marks::new(),
             gaps: Gaps::Stop,
+            begins_late: config.begin_late,
             committed: Committed::starting_at(Causes::new()),
             unsure: None,
             absent: Some(Absent { config: config.clone(), reason }),
@@ -170,7 +173,7 @@ impl SqlSink {
     fn judge<'b>(&self, batch: &'b Batch) -> Result<Judged<'b>, SqlError> {
         let mut judged = Judged { taken: Vec::new(), marks: Marks::new(), causes: Causes::new() };
         for delivered in &batch.records {
-            if self.takes(delivered, batch, &mut judged.marks)? {
+            if self.takes(delivered, &mut judged.marks)? {
                 judged.taken.push(delivered);
             }
             if let Some(cause) = delivered.message.meta().cause {
@@ -185,12 +188,11 @@ impl SqlSink {
 
     /// Whether a record is new. The first of a task in a partition is accepted whatever its number where what was before it may
     /// have been trimmed; where it may have been lost, only number 1 is.
-    fn takes(&self, delivered: &Delivered, batch: &Batch, marks: &mut Marks) -> Result<bool, SqlError> {
+    fn takes(&self, delivered: &Delivered, marks: &mut Marks) -> Result<bool, SqlError> {
         let Some(source) = &delivered.message.meta().source else { return Ok(true) };
         let key = (delivered.from.clone(), source.task.clone());
         let known = marks.get(&key).or_else(|| self.marks.get(&key)).copied();
-        if let Some(last) = known.or_else(|| self.awaits_first(&delivered.from, batch).then_some(Mark::START))
-        {
+        if let Some(last) = known.or_else(|| self.awaits_first().then_some(Mark::START)) {
             let stopped = |fault: streambook_runtime::processor::Fault| SqlError::Lineage {
                 partition: delivered.from.to_string(),
                 offset: delivered.offset.0,
@@ -204,12 +206,10 @@ impl SqlSink {
         Ok(true)
     }
 
-    /// Whether a task's first record must be its number 1: the log may lose records, and this sink has read the partition from
-    /// its start.
-    fn awaits_first(&self, from: &TopicPartition, batch: &Batch) -> bool {
-        let is_begun = self.marks.keys().any(|(at, _)| at == from);
-        let from_start = batch.before.get(from).is_none_or(|before| *before == Offset(0));
-        self.gaps == Gaps::AwaitResend && (is_begun || from_start)
+    /// Whether a task's first record must be its number 1: the log may lose records, and this sink has read all partitions from
+    /// their start.
+    fn awaits_first(&self) -> bool {
+        self.gaps == Gaps::AwaitResend && !self.begins_late
     }
 }
 
@@ -231,6 +231,10 @@ impl Sink for SqlSink {
         read.await
             .map(|(positions, _)| positions)
             .map_err(|error| error.into_sink_error("reading the positions"))
+    }
+
+    fn needs_all(&self) -> bool {
+        !self.begins_late
     }
 
     fn marks(&self) -> Marks {
