@@ -13,10 +13,12 @@ use streambook_connectors::stripe::{
     ingest::{Ingested, ingest},
     signature::Secrets,
 };
-use streambook_log::{Log, Visibility, embedded::EmbeddedLog};
+use streambook_log::{Log, ReadLimit, Visibility, embedded::EmbeddedLog};
 use streambook_model::{
     bytes::ContentHash,
+    codec,
     id::ApiKeyId,
+    message::Message,
     meta::Meta,
     position::{Offset, Partition, TopicPartition},
     records::{
@@ -73,9 +75,27 @@ pub(super) async fn first_admin_key(log: &Arc<dyn Log>) -> anyhow::Result<Option
         revoked_at: None,
     };
     let administrator = Administrator { key: None, reply: None, idempotency: None };
+    let id = api_key.id;
     let record = PutApiKey { meta: meta("first admin key"), administrator, api_key };
     publish(log, b"admin", record).await?;
-    Ok(Some(AdminKey(key)))
+    Ok((first_key(log, &inbox).await? == Some(id)).then_some(AdminKey(key)))
+}
+
+/// The key that the registry takes for the first one: another process may have made one at the same time, and the log's order
+/// decides.
+async fn first_key(log: &Arc<dyn Log>, inbox: &TopicPartition) -> anyhow::Result<Option<ApiKeyId>> {
+    let (mut next, end) = (Offset(0), log.bounds(inbox, Visibility::Written).await?.end);
+    while next < end {
+        let records = log.read(inbox, next, ReadLimit::default(), Visibility::Written).await?;
+        let Some(last) = records.last() else { break };
+        next = last.offset.plus(1);
+        for record in &records {
+            if let Ok(Message::PutApiKey(PutApiKey { api_key, .. })) = codec::decode(&record.value) {
+                return Ok(Some(api_key.id));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Puts the settings in force; the registry drops them if nothing has changed.
@@ -104,11 +124,7 @@ pub(super) async fn registry_took_all(
     Ok(())
 }
 
-async fn publish(
-    log: &Arc<dyn Log>,
-    key: &[u8],
-    record: impl Into<streambook_model::message::Message>,
-) -> anyhow::Result<()> {
+async fn publish(log: &Arc<dyn Log>, key: &[u8], record: impl Into<Message>) -> anyhow::Result<()> {
     let publisher = Publisher::new(Arc::clone(log));
     let published = publisher.publish(topics::REGISTRY_INBOX, key, record).await?;
     Ok(publisher.synced(&published, topics::REGISTRY_INBOX).await?)

@@ -48,6 +48,11 @@ pub(super) enum Life {
     Over,
 }
 
+/// How many are live.
+pub(super) fn live(context: &Context<'_>, what: Counted, whose: &str) -> Result<u16, StateError> {
+    Ok(LIVE.get(&context.state, (what as u16, whose))?.unwrap_or(0))
+}
+
 /// Counts a change; says whether the limit allows it.
 pub(super) fn allow(
     context: &mut Context<'_>,

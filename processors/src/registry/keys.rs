@@ -3,7 +3,7 @@
 
 use streambook_model::{
     id::ApiKeyId,
-    records::registry::{ApiKey, ApiKeyChanged, Scope},
+    records::registry::{Administrator, ApiKey, ApiKeyChanged, Scope},
     topics,
 };
 use streambook_runtime::{processor::Context, table::Table};
@@ -15,13 +15,22 @@ use super::{
 };
 
 const KEYS: Table<ApiKey> = Table::new(5);
+/// Whose keys are counted that are no merchant's.
+const OPERATOR: &str = "operator";
 
 /// Adds or revokes a key.
-pub(super) fn put(context: &mut Context<'_>, wanted: &ApiKey) -> Result<Stored, No> {
+pub(super) fn put(
+    context: &mut Context<'_>,
+    administrator: &Administrator,
+    wanted: &ApiKey,
+) -> Result<Stored, No> {
     let known = KEYS.get(&context.state, wanted.id)?;
     let key = match &known {
         Some(known) => changed(known, wanted)?,
-        None => checked(context, wanted)?,
+        None => {
+            only_one_first(context, administrator, wanted)?;
+            checked(context, wanted)?
+        }
     };
     if known.as_ref() != Some(&key) {
         limit(context, known.as_ref(), &key)?;
@@ -30,6 +39,18 @@ pub(super) fn put(context: &mut Context<'_>, wanted: &ApiKey) -> Result<Stored, 
         context.emit(topics::REGISTRY_EVENTS, key.id.to_string(), record);
     }
     Ok(Stored::ApiKey(key))
+}
+
+/// An operator's key that no administrator asked for is the first one, which a start makes. Two processes that start at the same
+/// time on an empty log both make one: the log's order decides.
+fn only_one_first(context: &Context<'_>, administrator: &Administrator, key: &ApiKey) -> Result<(), No> {
+    let is_first = administrator.key.is_none() && administrator.reply.is_none() && key.merchant.is_none();
+    if is_first && counts::live(context, Counted::ApiKeys, OPERATOR)? > 0 {
+        let detail = "there is an operator's key already: two processes that keep partition 0 were started on an empty log; the \
+                      one that was first has shown its key";
+        return Err(Refused::conflict("first_key_exists", None, detail).into());
+    }
+    Ok(())
 }
 
 fn checked(context: &Context<'_>, key: &ApiKey) -> Result<ApiKey, No> {
@@ -70,7 +91,7 @@ fn unknown(key: ApiKeyId) -> Refused {
 }
 
 fn limit(context: &mut Context<'_>, known: Option<&ApiKey>, key: &ApiKey) -> Result<(), No> {
-    let whose = key.merchant.map_or_else(|| "operator".to_owned(), |merchant| merchant.to_string());
+    let whose = key.merchant.map_or_else(|| OPERATOR.to_owned(), |merchant| merchant.to_string());
     let change = Change::between(known.map(life), life(key));
     if counts::allow(context, Counted::ApiKeys, &whose, change)? {
         return Ok(());

@@ -54,7 +54,9 @@ impl Processor for Registry {
                 administer(context, &administrator, &merchant, |context| merchants::put(context, &merchant))
             }
             Message::PutApiKey(PutApiKey { administrator, api_key, .. }) => {
-                administer(context, &administrator, &api_key, |context| keys::put(context, &api_key))
+                administer(context, &administrator, &api_key, |context| {
+                    keys::put(context, &administrator, &api_key)
+                })
             }
             Message::PutEndpoint(PutEndpoint { administrator, endpoint, .. }) => {
                 administer(context, &administrator, &endpoint, |context| endpoints::put(context, &endpoint))

@@ -67,3 +67,19 @@ fn a_merchant_has_at_most_100_live_keys_and_revoking_one_makes_room() {
     scene.key(&key("more")).accepted();
     scene.key(&key("still more")).refused("too_many_api_keys", 409, Some("merchant"));
 }
+
+#[test]
+fn of_two_first_keys_the_one_that_came_first_counts() {
+    let mut scene = Scene::new();
+    scene.administrator.reply = None;
+    let first = |name: &str| ApiKey { merchant: None, scopes: vec![Scope::Admin], ..key(name) };
+    let said = scene.key(&first("one"));
+    assert_eq!((said.topics(), said.letter.is_none()), (vec!["registry.events"], true));
+    let said = scene.key(&first("two"));
+    assert!(said.topics().is_empty());
+    assert_eq!(said.letter.unwrap().code, "first_key_exists");
+    // One that an administrator asks for is another.
+    let mut asked = Scene::new();
+    asked.key(&first("one")).accepted();
+    asked.key(&first("two")).accepted();
+}
