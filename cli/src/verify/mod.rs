@@ -38,6 +38,7 @@ mod sql;
 mod states;
 #[cfg(test)]
 mod tests;
+mod told;
 mod watch;
 mod workers;
 
@@ -66,8 +67,10 @@ use self::{
     records::{Again, Known},
     replay::{Job, Replayed, Shared},
     report::Halt,
+    resent::Awaited,
     scratch::Scratch,
     sql::Sql,
+    told::Told,
 };
 pub(crate) use self::{
     progress::{Progress, Stage},
@@ -197,18 +200,24 @@ async fn check(
             None
         }
     };
+    // What the processes say by now must be seen by every look at the log.
+    let told = match &asked {
+        Asked::Store(..) => Told::default(),
+        Asked::Shared(log, _) => Told::of(&**log).await?,
+    };
     let subject = Subject::of(asked, processors, progress).await?;
     let (jobs, cuts) = jobs(&subject, processors, report).await?;
     let scratch = Arc::new(Scratch::new()?);
     let known = known(&subject, processors, cuts, &scratch);
     let Seen { flows, first, ends } = read_log(&subject, known, progress, report).await?;
+    told.check(&flows, (&first, &ends))?;
     if let Some(sql) = &sql {
         let both = ends.iter().filter(|(at, _)| places::is_placed(at));
         report.notes.extend(both.filter_map(|(at, end)| sql.lag(at, end.0)));
     }
     let runtime = tokio::runtime::Handle::current();
     let Subject { manner, log, origin, patience, mirror: _kept } = subject;
-    let shared = Shared { log, origin, manner, patience, scratch, flows, first, ends, sql, runtime };
+    let shared = Shared { log, origin, manner, patience, scratch, told, flows, first, ends, sql, runtime };
     let shared = Arc::new(shared);
     if manner == Manner::Shared {
         say_what_is_elsewhere(&shared, report);
@@ -379,9 +388,10 @@ async fn replay_all(
         workers::run(jobs, (Stage::Replay, total, shared.manner), progress, move |job: &Job, turn| {
             replay::replay(&inner, job, turn)
         });
-    let mut all_unsent = 0;
-    for Replayed { records, outputs, chains, state_keys, unsent, books } in replayed.await? {
+    let (mut all_unsent, mut due) = (0, Vec::new());
+    for Replayed { records, outputs, chains, state_keys, unsent, late, books } in replayed.await? {
         all_unsent += unsent;
+        due.extend(late);
         let counts = &mut report.counts;
         counts.tasks += 1;
         counts.replayed += records;
@@ -402,6 +412,25 @@ async fn replay_all(
     if all_unsent > 0 {
         let text = "outputs were not in the log yet: they are still to be made or sent by the processes that run their tasks";
         report.notes.push(format!("{all_unsent} {text}"));
+    }
+    wait_for_late(shared, due, report).await
+}
+
+/// Waits for what tasks have decided and not sent when the log was looked at. Of what does not come nothing is claimed: its
+/// process may be down with it in its store, or the log has lost it.
+async fn wait_for_late(shared: &Shared, due: Vec<Awaited>, report: &mut Report) -> Result<(), Halt> {
+    let until = Instant::now() + shared.patience;
+    for awaited in due {
+        let text = format!(
+            "{}: outputs of {} up to number {} have been decided and are not in the log: start its process, which sends them if it \
+             has not lost them",
+            awaited.at, awaited.task, awaited.until
+        );
+        match resent::wait(&*shared.origin, awaited, until.saturating_duration_since(Instant::now())).await {
+            Ok(()) => {}
+            Err(Halt::Differs(_)) => report.unverified.push(text),
+            Err(failed) => return Err(failed),
+        }
     }
     Ok(())
 }

@@ -301,7 +301,7 @@ impl<'a> Reader<'a> {
     }
 
     fn early(&mut self, record: &Record, source: &Source, last: Mark) -> Way {
-        let is_sent_once = self.is_sent_once();
+        let is_sent_once = is_sent_once(self.at);
         let Some(sender) = self.senders.get_mut(&source.task) else { return Way::Out };
         if is_sent_once {
             // Nothing before it will come any more: what is compared begins again.
@@ -313,11 +313,6 @@ impl<'a> Reader<'a> {
         let (until, at) = sender.early.unwrap_or((0, record.offset));
         sender.early = Some((until.max(source.seq), at));
         Way::Out
-    }
-
-    /// Whether nobody's word is waited for that a record has arrived, so that it is never sent again.
-    fn is_sent_once(&self) -> bool {
-        topics::ALL.iter().any(|topic| topic.name == self.at.topic.as_str() && topic.receiver.is_none())
     }
 
     fn check_place(&self, record: &Record, source: &Source) -> Result<(), Halt> {
@@ -374,6 +369,11 @@ impl Sender {
         keys.add(key);
         self.flow = Some(Flow { first, mark, keys });
     }
+}
+
+/// Whether nobody's word is waited for that a record has arrived, so that it is never sent again.
+pub(crate) fn is_sent_once(at: &TopicPartition) -> bool {
+    topics::of(&at.topic).is_some_and(|topic| topic.receiver.is_none())
 }
 
 fn chain_after(before: LineageHash, source: &Source, record: &Record) -> Result<LineageHash, String> {

@@ -26,11 +26,13 @@ use super::{
     flow::{Flow, Flows, Keys},
     manner::Manner,
     outputs,
-    records::{ONE_WRITER, READ},
+    records::{ONE_WRITER, READ, is_sent_once},
     report::{Difference, Halt, VerifyFailure},
+    resent::Awaited,
     scratch::Scratch,
     sql::Sql,
     states::{self, Stored},
+    told::Told,
     watch::Watch,
     workers::Turn,
 };
@@ -47,6 +49,8 @@ pub(crate) struct Shared {
     /// How long is waited there for a record that is said to exist.
     pub(crate) patience: Duration,
     pub(crate) scratch: Arc<Scratch>,
+    /// What the processes have said before the log was looked at.
+    pub(crate) told: Told,
     /// What the log holds of each task, by destination.
     pub(crate) flows: Flows,
     /// The first kept offset of each partition.
@@ -92,6 +96,8 @@ pub(crate) struct Replayed {
     pub(crate) state_keys: u64,
     /// Outputs that are not in the log yet.
     pub(crate) unsent: u64,
+    /// Those of them that their task had decided before the log was looked at.
+    pub(crate) late: Vec<Awaited>,
     pub(crate) books: BooksFound,
 }
 
@@ -109,18 +115,20 @@ pub(crate) fn replay(shared: &Shared, job: &Job, turn: Turn<'_>) -> Result<Repla
     let task = job.task(shared.manner);
     let state = shared.scratch.task(job.processor.name(), job.partition)?;
     let mut sent = Sent { shared, task: task.name().to_owned(), flows: BTreeMap::new() };
+    let told = shared.told.next(task.name(), task.inbox());
     let mut books = Books::new(shared, job)?;
     let mut suspicion = None;
     let mut replay = Replay { log: &shared.log, task, state, next: Offset(0), turn: Some(turn) };
     replay.advance(job.until, |taken| {
         turn.done(1)?;
-        let numbers: Vec<_> = taken.step.outputs.iter().map(|output| sent.take(output)).collect();
+        let is_due = taken.record.offset < told;
+        let numbers: Vec<_> = taken.step.outputs.iter().map(|output| sent.take(output, is_due)).collect();
         if suspicion.is_none() {
             suspicion = only_differences(books.take(&taken, &numbers))?;
         }
         Ok(())
     })?;
-    let Compared { outputs, chains, unsent } = sent.compare(job, &replay)?;
+    let Compared { outputs, chains, unsent, late } = sent.compare(job, &replay)?;
     let state_keys = match shared.manner {
         Manner::Shared => 0,
         Manner::Alone | Manner::Beside => {
@@ -132,7 +140,7 @@ pub(crate) fn replay(shared: &Shared, job: &Job, turn: Turn<'_>) -> Result<Repla
         return Err(Halt::Differs(difference));
     }
     let books = books.finish()?;
-    Ok(Replayed { records: job.until.0, outputs, chains, state_keys, unsent, books })
+    Ok(Replayed { records: job.until.0, outputs, chains, state_keys, unsent, late, books })
 }
 
 /// Keeps a difference for later; a failure ends the work at once.
@@ -213,6 +221,8 @@ struct SentTo {
     /// The number of the first output that the log still has.
     first: u64,
     count: u64,
+    /// The last number that the task had decided before the log was looked at.
+    due: u64,
     keys: Keys,
     /// The last number that a shared log has; 0 where everything must be in the log.
     last: u64,
@@ -225,11 +235,15 @@ struct Compared {
     outputs: u64,
     chains: u64,
     unsent: u64,
+    late: Vec<Awaited>,
 }
 
 impl SentTo {
-    fn take(&mut self, output: &Output) -> u64 {
+    fn take(&mut self, output: &Output, is_due: bool) -> u64 {
         self.count += 1;
+        if is_due {
+            self.due = self.count;
+        }
         if self.count >= self.first {
             self.keys.add(&output.record.key);
         }
@@ -241,17 +255,17 @@ impl SentTo {
 }
 
 impl Sent<'_> {
-    /// Counts an output; gives its number.
-    fn take(&mut self, output: &Output) -> u64 {
+    /// Counts an output, and whether it must be in the log soon; gives its number.
+    fn take(&mut self, output: &Output, is_due: bool) -> u64 {
         // A destination is looked up before its name is copied: most have been sent to before.
         if let Some(sent) = self.flows.get_mut(&output.to) {
-            return sent.take(output);
+            return sent.take(output, is_due);
         }
         let kept = self.shared.flows.get(&(self.task.clone(), output.to.clone()));
         let first = kept.map_or(0, |kept| kept.first);
         let last = kept.filter(|_| self.shared.manner == Manner::Shared).map_or(0, |kept| kept.mark.seq);
-        let sent = SentTo { first, count: 0, keys: Keys::default(), last, at_last: None };
-        self.flows.entry(output.to.clone()).or_insert(sent).take(output)
+        let sent = SentTo { first, count: 0, due: 0, keys: Keys::default(), last, at_last: None };
+        self.flows.entry(output.to.clone()).or_insert(sent).take(output, is_due)
     }
 
     /// Compares every destination.
@@ -272,7 +286,22 @@ impl Sent<'_> {
             Manner::Shared => self.flows.values().map(|sent| sent.count.saturating_sub(sent.last)).sum(),
             Manner::Alone | Manner::Beside => 0,
         };
-        Ok(Compared { outputs: outputs.saturating_sub(unsent), chains: destinations.len() as u64, unsent })
+        let (outputs, chains) = (outputs.saturating_sub(unsent), destinations.len() as u64);
+        Ok(Compared { outputs, chains, unsent, late: self.late() })
+    }
+
+    /// What the task had decided and the log does not have, where somebody waits for it.
+    fn late(&self) -> Vec<Awaited> {
+        let late = |(to, sent): (&TopicPartition, &SentTo)| {
+            if self.shared.manner != Manner::Shared || sent.due <= sent.last || is_sent_once(to) {
+                return None;
+            }
+            let last = sent.at_last.map_or(Mark::START, |(mark, _)| mark);
+            let from = self.shared.ends.get(to).copied().unwrap_or_default();
+            let (at, task, until) = (to.clone(), self.task.clone(), sent.due);
+            Some(Awaited { at, task, last, until, early: from, from })
+        };
+        self.flows.iter().filter_map(late).collect()
     }
 
     fn same(&self, to: &TopicPartition, state: &TaskStore) -> Result<bool, Halt> {

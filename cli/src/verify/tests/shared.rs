@@ -1,14 +1,16 @@
 //! A log that many processes share, right and tampered with.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use streambook_log::{NewRecord, Record, embedded::EmbeddedLog};
+use streambook_log::{Log, NewRecord, Record, Retention, TopicSpec, embedded::EmbeddedLog};
 use streambook_model::{
     codec,
     message::Message,
-    meta::Source,
+    meta::{Meta, Source},
     money::Amount,
-    position::{Offset, TopicPartition},
+    position::{Offset, Partition, TopicPartition},
+    records::checkpoint::{Checkpoint, CheckpointInput, CheckpointSource},
+    time::Timestamp,
     topics,
 };
 use streambook_sinks::sql::SqlConfig;
@@ -101,6 +103,100 @@ async fn what_a_process_has_not_sent_yet_is_a_note() {
     let report = verified(&log, Some(&cluster.sql())).await;
     let found = report.first_difference.unwrap();
     assert!(found.what.contains("is past the records"), "{found:#?}");
+}
+
+/// A process says that a receiver has taken so many records of a task there, and is so far itself.
+async fn say(log: &EmbeddedLog, receiver: &str, at: &TopicPartition, next: u64, source: Option<Source>) {
+    let spec = TopicSpec {
+        name: topics::CHECKPOINTS.topic(),
+        partitions: topics::CHECKPOINTS.partitions,
+        retention: Retention::Forever,
+    };
+    log.ensure_topic(&spec).await.unwrap();
+    let now = Timestamp::from_millis(1);
+    let meta = Meta {
+        source: None,
+        id: "word".into(),
+        occurred_at: now,
+        recorded_at: now,
+        cause: None,
+        trace: None,
+    };
+    let sources = source.into_iter();
+    let sources =
+        sources.map(|source| CheckpointSource { task: source.task, seq: source.seq, chain: source.chain });
+    let input = CheckpointInput {
+        topic: at.topic.to_string(),
+        partition: at.partition.0,
+        next_offset: next,
+        sources: sources.collect(),
+    };
+    let word = Checkpoint {
+        meta,
+        process: "p".into(),
+        address: String::new(),
+        receiver: receiver.into(),
+        condition: "running".into(),
+        reason: None,
+        inputs: vec![input],
+    };
+    let value = codec::encode(&Message::from(word)).unwrap();
+    let to = TopicPartition::new(topics::CHECKPOINTS.topic(), Partition(0));
+    log.append(&to, vec![NewRecord::new("p", value)]).await.unwrap();
+}
+
+/// The log without the last record of a task, and that record's lineage.
+async fn without_last(
+    cluster: &Cluster,
+    directory: &Path,
+    at: &TopicPartition,
+) -> (Arc<EmbeddedLog>, Source) {
+    let all = records(&cluster.log, at).await;
+    let last = all.iter().map(source).max_by_key(|source| source.seq).unwrap();
+    let log = copy_with(&cluster.log, (directory, at), |records| {
+        records.into_iter().filter(|record| source(record).seq != last.seq).map(same).collect()
+    });
+    (log.await, last)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_last_record_that_somebody_has_taken_is_missed() {
+    let (cluster, directory) = (Cluster::new().await, tempfile::tempdir().unwrap());
+    let at = busy(&cluster.log, topics::LEDGER_TRANSACTIONS).await;
+    let (log, last) = without_last(&cluster, directory.path(), &at).await;
+    say(&log, "sql", &at, 1, Some(last.clone())).await;
+    let found = verified(&log, None).await.first_difference.unwrap();
+    assert_eq!(found.what, format!("a record of {} that sql has taken is missing", last.task), "{found:#?}");
+    assert_eq!(found.expected, format!("number {}", last.seq));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_a_task_has_taken_are_missed_at_the_end_of_its_inbox() {
+    let cluster = Cluster::new().await;
+    let at = busy(&cluster.log, topics::BOOK_INBOX).await;
+    let end = records(&cluster.log, &at).await.len() as u64;
+    say(&cluster.log, &format!("book/{}", at.partition), &at, end, None).await;
+    assert_eq!(verified(&cluster.log, None).await.outcome(), Outcome::Ok);
+    say(&cluster.log, &format!("book/{}", at.partition), &at, end + 1, None).await;
+    let found = verified(&cluster.log, None).await.first_difference.unwrap();
+    assert_eq!(found.what, "the log has lost records at its end", "{found:#?}");
+    is_at(&found, &at, Offset(end));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_decided_and_does_not_come_is_not_claimed_to_be_right() {
+    let (cluster, directory) = (Cluster::new().await, tempfile::tempdir().unwrap());
+    let at = busy(&cluster.log, topics::LEDGER_TRANSACTIONS).await;
+    let (log, last) = without_last(&cluster, directory.path(), &at).await;
+    let (receiver, number) = last.task.split_once('/').unwrap();
+    assert_eq!(receiver, "book");
+    let inbox = TopicPartition::new(topics::BOOK_INBOX.topic(), Partition(number.parse().unwrap()));
+    let end = records(&log, &inbox).await.len() as u64;
+    say(&log, &last.task, &inbox, end, None).await;
+    let report = verified(&log, None).await;
+    assert_eq!(report.outcome(), Outcome::Incomplete, "{report:#?}");
+    let expected = format!("{at}: outputs of {} up to number {} have been decided", last.task, last.seq);
+    assert!(report.unverified.iter().any(|text| text.starts_with(&expected)), "{report:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
