@@ -4,8 +4,8 @@ nothing but the published Avro schema and `fastavro`.
     streambook topics tail ledger.transactions --last 1000000 --format avro --data ./data \
       | python examples/downstream/balances.py schemas/avro/LedgerTransaction.avsc
 
-It shows what every reader of a public topic has to do: tell the partitions apart, take each `seq` of a task once, stop
-on a gap, and add up integers.
+It shows what every reader of a public topic has to do: tell the partitions apart, take each `seq` of a task once and in
+order, never go past one that is missing, and add up integers.
 """
 
 import io
@@ -49,16 +49,19 @@ def canonical(schema):
 def main():
     schema = fastavro.schema.load_schema(sys.argv[1])
     balances = defaultdict(lambda: defaultdict(int))
-    taken = {}
+    taken, early = {}, {}
     for partition, offset, record in records(sys.stdin.buffer, schema):
-        # Each task numbers what it sends to a partition from 1 without a gap, and may send a record again after a crash.
+        # Each task numbers what it sends to a partition from 1 without a gap, and may send a record again. One that comes
+        # before its turn is left out: what is missing comes again on a cluster, and this record behind it.
         source = record["meta"]["source"]
-        last = taken.get((partition, source["task"]), source["seq"] - 1)
-        if source["seq"] <= last:
+        task, seq = (partition, source["task"]), source["seq"]
+        # Where the first record that is read is not the partition's, those before it may have been given up.
+        last = taken.setdefault(task, 0 if offset == 0 else seq - 1)
+        if seq > last + 1:
+            early[task] = seq
+        if seq != last + 1:
             continue
-        if source["seq"] > last + 1:
-            raise SystemExit(f"partition {partition} offset {offset}: a gap after {source['task']} {last}")
-        taken[partition, source["task"]] = source["seq"]
+        taken[task] = seq
         sums = defaultdict(int)
         for entry in record["entries"]:
             units = int(entry["amount"])  # A decimal of scale 0: an integer of the asset's smallest unit.
@@ -66,6 +69,9 @@ def main():
             balances[entry["account"]][entry["asset"]] += units
         if any(sums.values()):
             raise SystemExit(f"partition {partition} offset {offset}: the transaction does not balance")
+    for (partition, task), seq in early.items():
+        if seq > taken[partition, task]:
+            raise SystemExit(f"partition {partition}: number {taken[partition, task] + 1} of {task} is missing")
     text = {a: {s: str(units) for s, units in sorted(assets.items())} for a, assets in sorted(balances.items())}
     json.dump(text, sys.stdout, indent=2)
 

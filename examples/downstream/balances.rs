@@ -12,12 +12,14 @@ pub(crate) struct Balances {
     accounts: BTreeMap<(String, String), i128>,
     /// The last `seq` taken of each task, for each partition.
     taken: BTreeMap<(u16, String), i64>,
+    /// The last `seq` that was left out since one before it was missing.
+    early: BTreeMap<(u16, String), i64>,
 }
 
 impl Balances {
     /// Takes a `LedgerTransaction`.
-    pub(crate) fn take(&mut self, partition: u16, record: &Value) -> anyhow::Result<()> {
-        if self.is_repeat(partition, field(field(record, "meta")?, "source")?)? {
+    pub(crate) fn take(&mut self, partition: u16, offset: u64, record: &Value) -> anyhow::Result<()> {
+        if !self.is_next(partition, offset, field(field(record, "meta")?, "source")?)? {
             return Ok(());
         }
         let mut sums: BTreeMap<&str, i128> = BTreeMap::new();
@@ -32,17 +34,33 @@ impl Balances {
         Ok(())
     }
 
-    /// Whether the record was taken before. Each task numbers what it sends to a partition from 1 without a gap, and may
-    /// send a record again after a crash.
-    fn is_repeat(&mut self, partition: u16, source: &Value) -> anyhow::Result<bool> {
+    /// Whether the record is the next of its task. Each task numbers what it sends to a partition from 1 without a gap, and may
+    /// send a record again. One that comes before its turn is left out: what is missing comes again on a cluster, and this
+    /// record behind it.
+    fn is_next(&mut self, partition: u16, offset: u64, source: &Value) -> anyhow::Result<bool> {
         let source = some(source);
         let (task, seq) = (text(field(source, "task")?)?, field(source, "seq")?);
         let &Value::Long(seq) = seq else { anyhow::bail!("seq is not a number") };
-        let last = self.taken.entry((partition, task.to_owned())).or_insert(seq - 1);
-        ensure!(seq <= *last + 1, "a gap: {task} sent {seq} after {last}");
-        let repeat = seq <= *last;
+        let key = (partition, task.to_owned());
+        // Where the first record that is read is not the partition's, those before it may have been given up.
+        let before = if offset == 0 { 0 } else { seq - 1 };
+        let last = self.taken.entry(key.clone()).or_insert(before);
+        if seq > *last + 1 {
+            self.early.insert(key, seq);
+            return Ok(false);
+        }
+        let is_next = seq == *last + 1;
         *last = seq.max(*last);
-        Ok(repeat)
+        Ok(is_next)
+    }
+
+    /// Fails where something is missing: the sums are then of what came before it.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        for ((partition, task), early) in &self.early {
+            let last = self.taken.get(&(*partition, task.clone())).copied().unwrap_or_default();
+            ensure!(early <= &last, "partition {partition}: number {} of {task} is missing", last + 1);
+        }
+        Ok(())
     }
 
     /// `{account: {asset: balance}}`, amounts as text, since they may be larger than JSON's numbers.

@@ -17,7 +17,7 @@ const LONGEST: u32 = 64 << 20;
 /// A record and its place.
 pub(crate) struct Frame {
     pub(crate) partition: u16,
-    offset: u64,
+    pub(crate) offset: u64,
     record: Vec<u8>,
 }
 

@@ -6,8 +6,8 @@
 //!   | cargo run -p streambook --example downstream -- schemas/avro/LedgerTransaction.avsc
 //! ```
 //!
-//! It shows what every reader of a public topic has to do: tell the partitions apart, take each `seq` of a task once, stop
-//! on a gap, and add up integers.
+//! It shows what every reader of a public topic has to do: tell the partitions apart, take each `seq` of a task once and in
+//! order, never go past one that is missing, and add up integers.
 
 mod balances;
 mod frame;
@@ -27,8 +27,9 @@ fn main() -> anyhow::Result<()> {
     let mut balances = Balances::default();
     while let Some(frame) = frame::next(&mut input)? {
         let record = frame.decode(&schema)?;
-        balances.take(frame.partition, &record).with_context(|| frame.place())?;
+        balances.take(frame.partition, frame.offset, &record).with_context(|| frame.place())?;
     }
+    balances.check()?;
     serde_json::to_writer_pretty(io::stdout().lock(), &balances.to_json())?;
     Ok(())
 }

@@ -35,14 +35,60 @@ async fn the_example_applications_come_to_the_ledgers_balances() {
     let records = tail(&data, &["--format", "avro"]);
     let schema = parts::repository().join("schemas/avro/LedgerTransaction.avsc");
     let script = parts::repository().join("examples/downstream/balances.py");
-    assert_eq!(run(Command::new(&python).arg("-B").arg(script).arg(&schema), &records), expected, "Python");
-    assert_eq!(run(Command::new(&example).arg(&schema), &records), expected, "Rust");
+    let python_command = || {
+        let mut command = Command::new(&python);
+        command.arg("-B").arg(&script).arg(&schema);
+        command
+    };
+    let rust_command = || {
+        let mut command = Command::new(&example);
+        command.arg(&schema);
+        command
+    };
+    assert_eq!(run(&mut python_command(), &records), expected, "Python");
+    assert_eq!(run(&mut rust_command(), &records), expected, "Rust");
 
     let mut cut = records.clone();
     cut.pop();
     assert!(fails(Command::new(&example).arg(&schema), &cut).contains("the stream ends within a record"));
+    let both: [(&str, &dyn Fn() -> Command); 2] = [("Python", &python_command), ("Rust", &rust_command)];
+    for (name, command) in both {
+        let sent_again = again(&records);
+        assert_ne!(sent_again, records);
+        assert_eq!(run(&mut command(), &sent_again), expected, "{name}: what was lost was sent again");
+        let said = fails(&mut command(), &without_first(&records));
+        assert!(said.contains("number 1 of book/") && said.contains("is missing"), "{name}: {said}");
+    }
     let other = parts::repository().join("schemas/avro/PaymentEvent.avsc");
     assert!(fails(Command::new(&example).arg(&other), &records).contains("another schema"));
+}
+
+/// The records of a stream: each with its partition, offset and length.
+fn frames(mut stream: &[u8]) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    while !stream.is_empty() {
+        let length = u32::from_be_bytes(stream[10..14].try_into().unwrap());
+        let (frame, rest) = stream.split_at(14 + usize::try_from(length).unwrap());
+        frames.push(frame.to_vec());
+        stream = rest;
+    }
+    frames
+}
+
+/// The same stream as a cluster leaves it that lost the second record, whose sender sent everything again from there. The
+/// first stays where it is, at offset 0.
+fn again(stream: &[u8]) -> Vec<u8> {
+    let frames = frames(stream);
+    let early = frames[..1].iter().chain(&frames[2..]);
+    early.chain(&frames).flatten().copied().collect()
+}
+
+/// The same without the first record, in whose place is the second.
+pub(crate) fn without_first(stream: &[u8]) -> Vec<u8> {
+    let mut frames = frames(stream);
+    frames.remove(0);
+    frames[0][2..10].fill(0);
+    frames.concat()
 }
 
 /// Two payments paid and completed; the process is stopped.
@@ -87,13 +133,13 @@ fn feed(command: &mut Command, records: &[u8]) -> std::process::Output {
     child.wait_with_output().unwrap()
 }
 
-fn run(command: &mut Command, records: &[u8]) -> Balances {
+pub(crate) fn run(command: &mut Command, records: &[u8]) -> Balances {
     let output = feed(command, records);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn fails(command: &mut Command, records: &[u8]) -> String {
+pub(crate) fn fails(command: &mut Command, records: &[u8]) -> String {
     let output = feed(command, records);
     assert!(!output.status.success());
     String::from_utf8_lossy(&output.stderr).into_owned()

@@ -20,6 +20,7 @@ mod chain;
 mod chains;
 mod clickhouse;
 mod cluster;
+mod cluster_commands;
 mod command;
 mod database;
 mod devchain;

@@ -44,11 +44,19 @@ impl Streambook {
 
     /// The same in this directory.
     pub(crate) async fn start_in(place: Place, settings: Settings) -> Self {
-        let mut streambook = Self::new(place, settings, "up");
-        let said = streambook.start_again().await;
+        Self::new(place, settings, "up").started().await
+    }
+
+    /// Starts one by this command, which runs the API and the registry among others.
+    pub(crate) async fn start_as(settings: Settings, command: &'static str) -> Self {
+        Self::new(Place::new(), settings, command).started().await
+    }
+
+    async fn started(mut self) -> Self {
+        let said = self.start_again().await;
         let key = said.lines().map(str::trim).find(|line| line.starts_with("sk_live_"));
-        streambook.admin_key = key.expect("the first start shows the admin key").to_owned();
-        streambook
+        self.admin_key = key.expect("the first start shows the admin key").to_owned();
+        self
     }
 
     /// Starts the API of a Streambook that many processes share, by this command; the operator's key is known.
@@ -93,6 +101,11 @@ impl Streambook {
         let log = File::options().create(true).append(true).open(self.file("log.jsonl")).unwrap();
         let mut command = self.command(self.command);
         command.stdout(File::create(out).unwrap()).stderr(log).spawn().unwrap()
+    }
+
+    /// Sets a variable of the environment, from the next start on.
+    pub(crate) fn set(&mut self, name: &'static str, value: &str) {
+        self.settings.environment.push((name, value.to_owned()));
     }
 
     /// A command with this process's configuration and directory.

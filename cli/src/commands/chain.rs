@@ -8,9 +8,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::{Value, json};
 use streambook_connectors::chain::{self, BlockId, ChainConfig, ancestor};
-use streambook_log::{
-    Log, LogError, ReadLimit, Visibility, embedded::EmbeddedLog, partitioner::partition_of,
-};
+use streambook_log::{Log, LogError, ReadLimit, Visibility, partitioner::partition_of};
 use streambook_model::{
     bytes::BlockHash,
     chain::{BlockNumber, ChainId},
@@ -24,7 +22,7 @@ use streambook_model::{
 use streambook_runtime::{clock, publisher::Publisher};
 
 use super::Source;
-use crate::{config::Config, output, system};
+use crate::{config::Engine, output, system};
 
 /// Records read at once, going backwards.
 const CHUNK: u64 = 500;
@@ -35,7 +33,8 @@ pub(crate) enum Chain {
     /// Show how each chain stands: head, finality, and why it is halted where it is.
     #[command(after_help = "Example:\n  streambook chain status --config streambook.toml")]
     Status(Status),
-    /// Let a halted chain go on from the last block that is right. Stop `streambook up` first.
+    /// Let a halted chain go on from the last block that is right. Stop `streambook up` first; on a cluster, the process that
+    /// runs `chain`.
     #[command(
         after_help = "Example:\n  streambook chain rebuild --chain 1           shows the block that log and nodes have in common\n  streambook chain rebuild --chain 1 --yes     goes on from there"
     )]
@@ -97,7 +96,7 @@ struct Standing {
 impl Status {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.source.load()?;
-        let log = match open(&config).await {
+        let log = match system::log_to_look_into(&config).await {
             Ok(log) => log,
             Err(error) if is_in_use(&error) => return self.ask().await,
             Err(error) => return Err(error),
@@ -152,7 +151,7 @@ impl Rebuild {
         let config = self.source.load()?;
         let named = config.chain.iter().find(|chain| chain.id == self.chain);
         let named = named.with_context(|| format!("there is no [[chain]] with id {}", self.chain))?;
-        let log = open(&config).await.map_err(|error| {
+        let log = system::log_to_look_into(&config).await.map_err(|error| {
             if is_in_use(&error) {
                 error.context("stop `streambook up` first, and start it again afterwards")
             } else {
@@ -169,14 +168,14 @@ impl Rebuild {
             Some(number) => at(&branch, number)?,
             None => in_common(named, &branch).await?,
         };
-        self.report(&branch, root)?;
+        self.report(&branch, root, config.log.engine)?;
         if self.yes {
             append(log, chain, root).await?;
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    fn report(&self, branch: &[BlockId], root: BlockId) -> anyhow::Result<()> {
+    fn report(&self, branch: &[BlockId], root: BlockId, engine: Engine) -> anyhow::Result<()> {
         let taken_back = branch.iter().filter(|block| block.number > root.number).count();
         if self.json {
             return output::json(&json!({
@@ -188,21 +187,20 @@ impl Rebuild {
             "chain {} {verb} from block {} ({}); {taken_back} blocks above it are taken back",
             self.chain, root.number, root.hash
         ));
+        let process = match engine {
+            Engine::Embedded => "`streambook up`",
+            Engine::Fluvio => "the process that runs `chain`",
+        };
         output::note(if self.yes {
-            "Start `streambook up`. Payments that were credited above that block are reversed, those that were final too, until \
-             they come again."
+            format!(
+                "Start {process}. Payments that were credited above that block are reversed, those that were final too, until \
+                 they come again."
+            )
         } else {
-            "Nothing was changed. With --yes it is."
+            format!("Nothing was changed. With --yes it is; stop {process} before that.")
         });
         Ok(())
     }
-}
-
-async fn open(config: &Config) -> anyhow::Result<Arc<EmbeddedLog>> {
-    if !system::Layout::of(config).log.exists() {
-        bail!("there is no log in {}: name the data directory with --data", config.data.dir.display());
-    }
-    system::open_log(config).await
 }
 
 fn is_in_use(error: &anyhow::Error) -> bool {
@@ -296,14 +294,14 @@ async fn in_common(config: &ChainConfig, branch: &[BlockId]) -> anyhow::Result<B
     )
 }
 
-async fn append(log: Arc<EmbeddedLog>, chain: ChainId, root: BlockId) -> anyhow::Result<()> {
+async fn append(log: Arc<dyn Log>, chain: ChainId, root: BlockId) -> anyhow::Result<()> {
     let now = clock::system()();
     let id = format!("{chain}:rebuild:{}:{}", root.hash, now.millis());
     let meta = Meta { source: None, id, occurred_at: now, recorded_at: now, cause: None, trace: None };
     let hash = BlockHash::new(root.hash.0);
     let rebuild = ChainRebuild { meta, chain, number: BlockNumber(root.number), hash };
-    let shared: Arc<dyn Log> = log.clone();
     let key = chain.to_string();
-    let published = Publisher::new(shared).publish(topics::CHAIN_INBOX, key.as_bytes(), rebuild).await?;
+    let published =
+        Publisher::new(Arc::clone(&log)).publish(topics::CHAIN_INBOX, key.as_bytes(), rebuild).await?;
     Ok(log.synced(&published.appended).await?)
 }

@@ -1,7 +1,9 @@
-//! `streambook replay sql`: rebuilds the SQL database from the log, offline, into an empty one. What was there before is kept
+//! `streambook replay sql`: rebuilds the SQL database from the log into an empty one: offline from a data directory, or from a
+//! cluster's log beside its processes. What was there before is kept
 //! until the operator removes it.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -11,13 +13,14 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use streambook_log::{Log, Offset, Partition, ReadLimit, TopicPartition, Visibility, embedded::EmbeddedLog};
-use streambook_runtime::{clock, health::Health, sink::Sink, sink_runner::SinkRunner};
+use streambook_log::{Log, Offset, Partition, ReadLimit, TopicPartition, Visibility};
+use streambook_runtime::{clock, health::Health, lineage::Gaps, sink::Sink, sink_runner::SinkRunner};
 use streambook_sinks::sql::{Place, SqlConfig, SqlSink, SqlUrl};
 use tokio_util::sync::CancellationToken;
 
 use super::Source;
 use crate::{
+    config::Engine,
     output,
     system::{self, Layout},
 };
@@ -28,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Rebuild a sink from the log.
 #[derive(Subcommand)]
 pub(crate) enum Replay {
-    /// Rebuild the SQL database. Streambook must not run on the data directory meanwhile.
+    /// Rebuild the SQL database. Streambook must not run on the data directory meanwhile; on a cluster it may.
     Sql(ReplaySql),
 }
 
@@ -36,7 +39,8 @@ pub(crate) enum Replay {
 #[derive(Args)]
 #[command(
     after_help = "Without --into, the configured SQLite file is replaced when all is rebuilt; the old one stays beside it as \
-                  FILE.before. A PostgreSQL database is rebuilt into an empty one, which `[sql] url` is then set to.\n\
+                  FILE.before. A PostgreSQL database, and any on a cluster, is rebuilt into an empty one, which `[sql] url` is \
+                  then set to; on a cluster the processes go on meanwhile.\n\
                   Examples:\n  streambook replay sql --data ./data\n  \
                   streambook replay sql --data ./data --into postgres://streambook@db/streambook_2"
 )]
@@ -73,10 +77,13 @@ impl ReplaySql {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.source.load()?;
         let layout = Layout::of(&config);
-        ensure!(layout.log.is_dir(), "there is no log at {}", layout.log.display());
-        let (target, replaced) = self.target(&layout.sql)?;
-        let log = system::open_log(&config).await?;
-        let records = Box::pin(rebuild(log, &target)).await?;
+        let (target, replaced) = self.target(&layout.sql, config.log.engine)?;
+        let log = system::log_to_look_into(&config).await?;
+        let gaps = match config.log.engine {
+            Engine::Embedded => Gaps::Stop,
+            Engine::Fluvio => Gaps::AwaitResend,
+        };
+        let records = Box::pin(rebuild(log, &target, gaps)).await?;
         let mut rebuilt = Rebuilt { records, url: target.url.to_string(), kept: None };
         if let (Some(file), Place::Sqlite(new)) = (replaced, target.place()?) {
             rebuilt.kept = put_in_place(&new, &file)?;
@@ -90,12 +97,17 @@ impl ReplaySql {
     }
 
     /// Where to rebuild, and the file that is replaced by it.
-    fn target(&self, configured: &SqlConfig) -> anyhow::Result<(SqlConfig, Option<PathBuf>)> {
+    fn target(&self, configured: &SqlConfig, engine: Engine) -> anyhow::Result<(SqlConfig, Option<PathBuf>)> {
         if let Some(url) = &self.into {
             let target = SqlConfig { url: SqlUrl::from(url.as_str()), ..configured.clone() };
             target.validate().context("--into")?;
             return Ok((target, None));
         }
+        ensure!(
+            engine == Engine::Embedded,
+            "name an empty database with --into: the process that runs `sql` may have {} open",
+            configured.url
+        );
         let Place::Sqlite(file) = configured.place()? else {
             bail!("name an empty database with --into: {} is not changed in place", configured.url);
         };
@@ -110,8 +122,9 @@ impl ReplaySql {
 }
 
 /// Runs the real sink until it has taken everything that the log has.
-async fn rebuild(log: Arc<EmbeddedLog>, target: &SqlConfig) -> anyhow::Result<u64> {
-    let mut sink = SqlSink::open(target).await.context("cannot open the database to rebuild into")?;
+async fn rebuild(log: Arc<dyn Log>, target: &SqlConfig, gaps: Gaps) -> anyhow::Result<u64> {
+    let sink = SqlSink::open(target).await.context("cannot open the database to rebuild into")?;
+    let mut sink = sink.with_gaps(gaps);
     ensure!(
         sink.positions().await?.is_empty(),
         "{} is not empty: name an empty database to rebuild into",
@@ -120,8 +133,7 @@ async fn rebuild(log: Arc<EmbeddedLog>, target: &SqlConfig) -> anyhow::Result<u6
     let ends = ends(&log, &sink).await?;
     let (reads, stop, health) = (sink.reads(), CancellationToken::new(), Health::default());
     let limit = ReadLimit { records: usize::try_from(target.batch_records)?, ..ReadLimit::default() };
-    let shared: Arc<dyn Log> = log;
-    let runner = SinkRunner::new(shared, sink, limit, clock::system(), health.clone());
+    let runner = SinkRunner::new(log, sink, limit, clock::system(), health.clone());
     let running = tokio::spawn(runner.run(stop.clone()));
     let total: u64 = ends.iter().map(|(_, end)| end.0).sum();
     let bar = indicatif::ProgressBar::new(total);
@@ -129,7 +141,12 @@ async fn rebuild(log: Arc<EmbeddedLog>, target: &SqlConfig) -> anyhow::Result<u6
         if let Some((_, reason)) = health.stopped().into_iter().next() {
             bail!("the sink has stopped: {reason}");
         }
-        let taken: u64 = reads.positions().await?.iter().map(|(_, next)| next.0).sum();
+        let positions: BTreeMap<_, _> = reads.positions().await?.into_iter().collect();
+        let taken = |(at, end): &(TopicPartition, Offset)| {
+            positions.get(at).map_or(0, |next: &Offset| next.0.min(end.0))
+        };
+        // On a cluster the log goes on: what comes after the look at its ends is not waited for.
+        let taken: u64 = ends.iter().map(taken).sum();
         bar.set_position(taken);
         if taken >= total {
             break;
@@ -144,7 +161,7 @@ async fn rebuild(log: Arc<EmbeddedLog>, target: &SqlConfig) -> anyhow::Result<u6
 }
 
 /// Where the sink's topics end; an error where the log no longer has their beginning.
-async fn ends(log: &Arc<EmbeddedLog>, sink: &SqlSink) -> anyhow::Result<Ends> {
+async fn ends(log: &Arc<dyn Log>, sink: &SqlSink) -> anyhow::Result<Ends> {
     let mut ends = Vec::new();
     for topic in sink.inputs() {
         for number in 0..topic.partitions {

@@ -87,6 +87,19 @@ fn check(config: &Config, parts: &Parts) -> anyhow::Result<()> {
         writes == reads || config.sql.is_postgres(),
         "[sql] url: SQLite serves one process, so `sql` and `api` run together there, or on PostgreSQL"
     );
+    ensure!(
+        !parts.has(Part::Chain) || !config.chain.is_empty(),
+        "`chain` has nothing to follow: add a [[chain]] section with the chain's nodes"
+    );
+    ensure!(
+        !parts.has(Part::Clickhouse) || config.clickhouse.is_on(),
+        "`clickhouse` has nowhere to write: set [clickhouse] url to the server's HTTP address"
+    );
+    ensure!(
+        !parts.has(Part::Stripe) || config.stripe.has_secrets(),
+        "`stripe` could believe no delivery: set the endpoint's signing secret (whsec_…) in STREAMBOOK_STRIPE__WEBHOOK_SECRETS, or in \
+         a file that [stripe] webhook_secrets_file names"
+    );
     Ok(())
 }
 

@@ -1,11 +1,12 @@
-//! `streambook topics list / describe / tail`: looks into the log of a data directory that no process has open.
+//! `streambook topics list / describe / tail`: looks into the log of a data directory that no process has open, or of a
+//! cluster, beside its processes.
 
 use std::{io::Write, process::ExitCode, sync::Arc};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
-use streambook_log::{Bounds, Log, ReadLimit, Record, Visibility, embedded::EmbeddedLog};
+use streambook_log::{Bounds, Log, ReadLimit, Record, Visibility};
 use streambook_model::{
     codec,
     position::{Offset, Partition, TopicPartition},
@@ -85,7 +86,7 @@ impl Topics {
                 for number in 0..topic.partitions {
                     if partition.is_none_or(|wanted| wanted == number) {
                         tail(
-                            &log,
+                            &*log,
                             &TopicPartition::new(topic.topic(), Partition(number)),
                             last,
                             from,
@@ -100,23 +101,18 @@ impl Topics {
     }
 }
 
-async fn open(source: &Source) -> anyhow::Result<Arc<EmbeddedLog>> {
-    let config = source.load()?;
-    if !system::Layout::of(&config).log.exists() {
-        bail!("there is no log in {}: name the data directory with --data", config.data.dir.display());
-    }
-    system::open_log(&config).await
+async fn open(source: &Source) -> anyhow::Result<Arc<dyn Log>> {
+    system::log_to_look_into(&source.load()?).await
 }
 
 fn find(name: &str) -> anyhow::Result<TopicDef> {
     let names = || topics::ALL.map(|topic| topic.name).join(", ");
-    topics::ALL
-        .into_iter()
-        .find(|topic| topic.name == name)
-        .with_context(|| format!("no topic `{name}`: there are {}", names()))
+    // Beside those of the books there is one more on a cluster.
+    let mut all = topics::ALL.into_iter().chain([topics::CHECKPOINTS]);
+    all.find(|topic| topic.name == name).with_context(|| format!("no topic `{name}`: there are {}", names()))
 }
 
-async fn bounds(log: &EmbeddedLog, topic: TopicDef) -> anyhow::Result<Vec<Bounds>> {
+async fn bounds(log: &dyn Log, topic: TopicDef) -> anyhow::Result<Vec<Bounds>> {
     let mut found = Vec::new();
     for number in 0..topic.partitions {
         let partition = TopicPartition::new(topic.topic(), Partition(number));
@@ -125,7 +121,7 @@ async fn bounds(log: &EmbeddedLog, topic: TopicDef) -> anyhow::Result<Vec<Bounds
     Ok(found)
 }
 
-async fn list(log: &EmbeddedLog, as_json: bool) -> anyhow::Result<()> {
+async fn list(log: &dyn Log, as_json: bool) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for topic in topics::ALL {
         let records: u64 = bounds(log, topic).await?.iter().map(Bounds::records).sum();
@@ -149,7 +145,7 @@ async fn list(log: &EmbeddedLog, as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn describe(log: &EmbeddedLog, topic: TopicDef, as_json: bool) -> anyhow::Result<()> {
+async fn describe(log: &dyn Log, topic: TopicDef, as_json: bool) -> anyhow::Result<()> {
     let bounds = bounds(log, topic).await?;
     let identity = log.topic(&topic.topic()).await?.id.to_string();
     if as_json {
@@ -173,7 +169,7 @@ async fn describe(log: &EmbeddedLog, topic: TopicDef, as_json: bool) -> anyhow::
 }
 
 async fn tail(
-    log: &EmbeddedLog,
+    log: &dyn Log,
     partition: &TopicPartition,
     last: u64,
     from: Option<u64>,

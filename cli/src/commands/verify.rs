@@ -74,6 +74,6 @@ async fn own(config: &Config) -> anyhow::Result<Report> {
 /// Verifies the log of the cluster. The SQL sink's database is where the configuration says, whichever process fills it.
 async fn shared(config: &Config) -> anyhow::Result<Report> {
     let (sql, processors, mut bar) = (Layout::of(config).sql, system::processors(), present::Bar::new());
-    let log = system::connect(config).await?;
+    let log = system::look(config).await?;
     Ok(Box::pin(verify::verify_shared(log, &processors, Some(&sql), &mut bar)).await?)
 }

@@ -96,6 +96,13 @@ pub(crate) struct StripeConfig {
     pub(crate) webhook_secrets_file: Option<PathBuf>,
 }
 
+impl StripeConfig {
+    /// Whether there is anything that a delivery could be signed with.
+    pub(crate) fn has_secrets(&self) -> bool {
+        !self.webhook_secrets.is_empty() || self.webhook_secrets_file.is_some()
+    }
+}
+
 /// The wallet deposit addresses come from.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -4,6 +4,7 @@
 //! Parts fail alone: each reports its condition, and the rest goes on. Stopping is asked of all at once; what is committed
 //! stays, and what is not is done again at the next start.
 
+mod belonging;
 mod bootstrap;
 mod chains;
 mod parts;
@@ -17,7 +18,7 @@ mod upkeep;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use metrics_exporter_prometheus::PrometheusHandle;
 use streambook_log::{
     Log, Partition, Retention, TopicSpec,
@@ -38,12 +39,12 @@ use streambook_sinks::sql::{SqlConfig, SqlReads};
 use tokio::{net::TcpListener, sync::Mutex, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use self::shared::Shared;
+use self::shared::{Shared, connect};
 pub(crate) use self::{
     bootstrap::AdminKey,
     parts::{Part, Partitions, Parts, instance},
     processors::all as processors,
-    shared::connect,
+    shared::look,
     telemetry::{install_logging, install_metrics},
 };
 use crate::{
@@ -111,6 +112,18 @@ pub(crate) fn log_options(config: &Config) -> EmbeddedOptions {
     }
 }
 
+/// The log of a configuration, for a command that looks into it: the cluster's, beside its processes, or that of a data
+/// directory which no process has open.
+pub(crate) async fn log_to_look_into(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
+    if config.log.engine == Engine::Fluvio {
+        return Ok(look(config).await?);
+    }
+    if !Layout::of(config).log.exists() {
+        bail!("there is no log in {}: name the data directory with --data", config.data.dir.display());
+    }
+    Ok(open_log(config).await?)
+}
+
 /// Opens the log and makes sure of its topics.
 pub(crate) async fn open_log(config: &Config) -> anyhow::Result<Arc<EmbeddedLog>> {
     std::fs::create_dir_all(&config.data.dir)
@@ -144,8 +157,15 @@ impl System {
     ) -> anyhow::Result<Self> {
         let store = open_log(config).await?;
         let cluster = match config.log.engine {
-            Engine::Embedded => None,
-            Engine::Fluvio => Some(connect(config).await?),
+            Engine::Embedded => {
+                belonging::alone(&store).with_context(|| data_dir(config))?;
+                None
+            }
+            Engine::Fluvio => {
+                let cluster = connect(config).await?;
+                belonging::to(&store, &*cluster).await.with_context(|| data_dir(config))?;
+                Some(cluster)
+            }
         };
         let log: Arc<dyn Log> = match &cluster {
             None => Arc::<EmbeddedLog>::clone(&store),
@@ -237,6 +257,10 @@ impl System {
         self.carry.cancel();
         end(&mut self.carriers, LAST_WAIT).await;
     }
+}
+
+fn data_dir(config: &Config) -> String {
+    format!("the data directory {}", config.data.dir.display())
 }
 
 async fn end(parts: &mut JoinSet<()>, limit: Duration) {

@@ -42,18 +42,32 @@ pub(super) struct Shared {
 
 /// Connects to the cluster and makes sure of its topics.
 pub(crate) async fn connect(config: &Config) -> anyhow::Result<Arc<FluvioLog>> {
-    let options = FluvioOptions {
-        replication: config.log.replication,
-        ..FluvioOptions::new(config.log.endpoint.clone())
-    };
-    let log = FluvioLog::connect(options).await;
-    let log = log.with_context(|| format!("[log] endpoint: no usable cluster at {}", config.log.endpoint))?;
+    let log = reach(config).await?;
     let age = u64::try_from(CHECKPOINTS_KEPT.as_millis()).unwrap_or(u64::MAX);
     let retention = config.data.retention_days.saturating_mul(86_400_000);
     let all = topics::ALL.into_iter().map(|topic| ensure(&log, topic, retention));
     // At once: a new topic waits for the servers to take up each of its partitions.
     try_join_all(all.chain([ensure(&log, topics::CHECKPOINTS, age)])).await?;
     Ok(log)
+}
+
+/// The cluster's log for a command that looks into it: nothing is made there.
+pub(crate) async fn look(config: &Config) -> anyhow::Result<Arc<FluvioLog>> {
+    let log = reach(config).await?;
+    for topic in topics::ALL {
+        let found = log.topic(&topic.topic()).await;
+        found.with_context(|| format!("no Streambook has run on the cluster at {}", config.log.endpoint))?;
+    }
+    Ok(log)
+}
+
+async fn reach(config: &Config) -> anyhow::Result<Arc<FluvioLog>> {
+    let options = FluvioOptions {
+        replication: config.log.replication,
+        ..FluvioOptions::new(config.log.endpoint.clone())
+    };
+    let log = FluvioLog::connect(options).await;
+    log.with_context(|| format!("[log] endpoint: no usable cluster at {}", config.log.endpoint))
 }
 
 async fn ensure(log: &FluvioLog, topic: TopicDef, age_ms: u64) -> anyhow::Result<()> {
