@@ -79,7 +79,8 @@ impl Kinds {
         found: &BTreeMap<String, i64>,
     ) -> Result<Arc<[Kind]>, SqlError> {
         let kind = |column: &&'static str| {
-            let oid = found.get(*column).copied();
+            // A column that is named like a word of SQL is quoted in statements.
+            let oid = found.get(column.trim_matches('"')).copied();
             let kind = Kind::ALL.into_iter().find(|kind| Some(i64::from(kind.element().0)) == oid);
             kind.ok_or_else(|| {
                 SqlError::Schema(format!(
