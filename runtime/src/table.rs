@@ -12,6 +12,7 @@ use streambook_model::{
     bytes::FixedBytes,
     chain::{BlockNumber, ChainId},
     id::Id,
+    money::Amount,
     time::Timestamp,
 };
 
@@ -19,7 +20,8 @@ use crate::state::{State, StateError};
 
 /// The version of the tasks' state: of the values' encoding, of their types, and of which tables there are. It is raised with
 /// every change after which a task could not go on from a state of before without a mistake. 2: `reorg` looks back only where
-/// its table of last transfers names the address, which a state of before lacks; what was final can be reversed.
+/// its table of last transfers names the address, which a state of before lacks; what was final can be reversed; payments,
+/// merchants and settings have terms and deposits.
 const VERSION: u8 = 2;
 
 /// Something that can be part of a table's key. The bytes sort as the values do.
@@ -59,6 +61,13 @@ impl Key for Timestamp {
     /// Times before 1970 sort before those after it.
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&(self.millis() ^ i64::MIN).to_be_bytes());
+    }
+}
+
+impl Key for Amount {
+    /// Negative amounts sort before positive ones.
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(self.units() ^ i128::MIN).to_be_bytes());
     }
 }
 
@@ -272,6 +281,17 @@ mod tests {
         assert_eq!(TABLE.scan(&state, ("x", 2_u64), ("y", 0_u64), 9)?, ["x300", "xy2"]);
         TABLE.delete(&mut state, ("x", 1_u64));
         assert_eq!(TABLE.scan_prefix(&state, "x", 9)?, ["x300"]);
+        Ok(())
+    }
+
+    #[test]
+    fn amounts_sort_as_numbers_do() -> Result<(), StateError> {
+        const TABLE: Table<i64> = Table::new(7);
+        let mut state = MemoryState::default();
+        for units in [300, -1, 0, 2, -300] {
+            TABLE.put(&mut state, Amount::new(units.into()).unwrap(), &units)?;
+        }
+        assert_eq!(TABLE.scan_prefix(&state, (), 9)?, [-300, -1, 0, 2, 300]);
         Ok(())
     }
 
