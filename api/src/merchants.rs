@@ -1,6 +1,6 @@
 //! `/v1/merchants`: the operator's administration of merchants.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json,
@@ -11,8 +11,12 @@ use axum::{
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use streambook_model::{
+    asset::AssetId,
+    bytes::Address,
+    chain::ChainId,
     id::{MerchantId, kind},
-    records::registry::{Merchant, PutMerchant},
+    payment_json::amount_text,
+    records::registry::{AssetAmount, FixedAddress, Merchant, PutMerchant, Tolerance},
 };
 use streambook_sinks::sql::Page;
 use utoipa::ToSchema;
@@ -25,9 +29,10 @@ use crate::{
     context::{RequestContext, mint},
     cursor,
     params::{Params, PathId},
+    payments::positive,
     problem::Problem,
     state::ApiState,
-    views::{List, PendingDoc, text},
+    views::{DecimalText, List, PendingDoc, text},
 };
 
 /// The list's name in cursors.
@@ -35,11 +40,11 @@ const LIST: &str = "merchants";
 /// The templates of a merchant that does not say.
 const SETTLEMENT: &str = "custodial";
 
-/// Create a merchant.
+/// A merchant as it shall be: what is left out is none, or the default.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = CreateMerchant)]
-struct Create {
+#[schema(as = PutMerchant)]
+struct Put {
     /// Its name, for people.
     #[garde(custom(readable))]
     #[schema(min_length = 1, max_length = 200, example = "shop")]
@@ -48,6 +53,63 @@ struct Create {
     #[garde(skip)]
     #[schema(example = "custodial", default = "custodial")]
     settlement: Option<String>,
+    /// Its own addresses by chain id, for payments matched by their exact amount. An address is one merchant's for ever.
+    #[garde(skip)]
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>, example = json!({"1": "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"}))]
+    addresses: BTreeMap<ChainText, AddressText>,
+    /// By how much what is received for its chain payments may differ from their amount.
+    #[garde(skip)]
+    tolerance: Option<PutTolerance>,
+}
+
+/// A tolerance: the larger of the two, and never more than a tenth of the amount.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Tolerance)]
+struct PutTolerance {
+    /// Millionths of the amount, rounded down: 1,000 is 0.1%.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 100_000, example = 1_000)]
+    parts_per_million: u32,
+    /// At least so much, by asset.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>, example = json!({"usdc:1": "0.01"}))]
+    amounts: BTreeMap<AssetId, DecimalText>,
+}
+
+/// A chain's id as the name of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+struct ChainText(ChainId);
+
+impl TryFrom<String> for ChainText {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let id = text.parse::<u64>().ok().filter(|id| i64::try_from(*id).is_ok() && id.to_string() == text);
+        id.map(|id| Self(ChainId(id))).ok_or_else(|| format!("`{text}` is not a chain id such as `1`"))
+    }
+}
+
+/// An address: `0x` and 40 hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct AddressText(Address);
+
+impl TryFrom<String> for AddressText {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let address: Option<Address> = text.parse().ok();
+        // Mixed case is a checksum (ERC-55), and a wrong one is a mistyped address.
+        let digits = text.strip_prefix("0x").unwrap_or_default();
+        let has = |is: fn(&char) -> bool| digits.chars().any(|c| is(&c));
+        let is_mixed = has(char::is_ascii_uppercase) && has(char::is_ascii_lowercase);
+        let address = address.filter(|address| !is_mixed || address.to_checksum() == text);
+        let remedy = "is not an address: `0x` and 40 hex digits, mixed case being its checksum";
+        address.map(Self).ok_or_else(|| format!("`{text}` {remedy}"))
+    }
 }
 
 fn readable(given: &str, (): &()) -> garde::Result {
@@ -64,17 +126,47 @@ struct View {
     object: &'static str,
     name: String,
     settlement: String,
+    /// Its own addresses by chain id.
+    addresses: BTreeMap<String, String>,
+    #[schema(required)]
+    tolerance: Option<ToleranceView>,
     #[schema(format = DateTime)]
     created_at: String,
 }
 
+/// By how much what is received may differ: the larger of the two, and never more than a tenth of the amount.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MerchantTolerance)]
+struct ToleranceView {
+    /// Millionths of the amount, rounded down.
+    parts_per_million: u32,
+    /// At least so much, by asset.
+    amounts: BTreeMap<String, String>,
+}
+
+impl ToleranceView {
+    fn of(tolerance: &Tolerance, state: &ApiState) -> Self {
+        let amounts = tolerance.amounts.iter().filter_map(|least| {
+            let scale = state.registry().scale(&least.asset)?;
+            Some((least.asset.to_string(), amount_text(least.amount, scale)))
+        });
+        Self { parts_per_million: tolerance.parts_per_million, amounts: amounts.collect() }
+    }
+}
+
 impl View {
-    fn of(merchant: &Merchant) -> Self {
+    fn of(merchant: &Merchant, state: &ApiState) -> Self {
         Self {
             id: merchant.id.to_string(),
             object: "merchant",
             name: merchant.name.clone(),
             settlement: merchant.settlement.clone(),
+            addresses: merchant
+                .addresses
+                .iter()
+                .map(|fixed| (fixed.chain.to_string(), fixed.address.to_checksum()))
+                .collect(),
+            tolerance: merchant.tolerance.as_ref().map(|tolerance| ToleranceView::of(tolerance, state)),
             created_at: merchant.created_at.to_string(),
         }
     }
@@ -82,11 +174,11 @@ impl View {
 
 /// The routes of this resource.
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get))
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, put))
 }
 
 /// Create a merchant (operator)
-#[utoipa::path(post, path = "/v1/merchants", tag = "administration", request_body = Create, responses(
+#[utoipa::path(post, path = "/v1/merchants", tag = "administration", request_body = Put, responses(
     (status = 201, description = "Created", body = View),
     (status = 202, description = "Recorded; not answered in time", body = PendingDoc),
 ))]
@@ -94,24 +186,79 @@ async fn create(
     State(state): State<ApiState>,
     operator: Operator,
     context: RequestContext,
-    asked: Asked<Create>,
+    asked: Asked<Put>,
 ) -> Result<Response, Problem> {
     let id: MerchantId = mint();
-    let settlement = settlement(&state, asked.body.settlement)?;
-    let command = PutMerchant {
-        meta: state.meta(&context),
-        administrator: state.administrator(operator.key, context.id, asked.idempotency),
-        merchant: Merchant { id, name: asked.body.name, settlement, created_at: state.now() },
-    };
+    let command = command(&state, &operator, &context, id, asked)?;
     match state.ask_registry(&id.to_string(), context.id, command).await? {
         Answer::Done(done) => {
             let merchant = done.reply.merchant.as_ref().ok_or_else(no_object)?;
             let look =
                 HeaderValue::from_str(&format!("/v1/merchants/{}", merchant.id)).map_err(|_| no_object())?;
-            Ok(done.respond((StatusCode::CREATED, [(header::LOCATION, look)], Json(View::of(merchant)))))
+            let view = Json(View::of(merchant, &state));
+            Ok(done.respond((StatusCode::CREATED, [(header::LOCATION, look)], view)))
         }
         Answer::Pending(position) => Ok(pending(position, &format!("/v1/merchants/{id}"))),
     }
+}
+
+/// Replace a merchant (operator)
+///
+/// Everything is as the body says afterwards. Payments that exist keep the terms they were made with.
+#[utoipa::path(put, path = "/v1/merchants/{id}", tag = "administration", params(("id" = String, Path)), request_body = Put,
+    responses(
+        (status = 200, description = "The merchant", body = View),
+        (status = 202, description = "Recorded; not answered in time", body = PendingDoc),
+    ))]
+async fn put(
+    State(state): State<ApiState>,
+    operator: Operator,
+    PathId(id): PathId<kind::Merchant>,
+    context: RequestContext,
+    asked: Asked<Put>,
+) -> Result<Response, Problem> {
+    state.registry().merchant(id).ok_or_else(|| Problem::not_found("merchant", id))?;
+    let command = command(&state, &operator, &context, id, asked)?;
+    match state.ask_registry(&id.to_string(), context.id, command).await? {
+        Answer::Done(done) => {
+            let merchant = done.reply.merchant.as_ref().ok_or_else(no_object)?;
+            Ok(done.respond(Json(View::of(merchant, &state))))
+        }
+        Answer::Pending(position) => Ok(pending(position, &format!("/v1/merchants/{id}"))),
+    }
+}
+
+fn command(
+    state: &ApiState,
+    operator: &Operator,
+    context: &RequestContext,
+    id: MerchantId,
+    asked: Asked<Put>,
+) -> Result<PutMerchant, Problem> {
+    let Asked { body, idempotency } = asked;
+    let addresses =
+        body.addresses.iter().map(|(chain, address)| FixedAddress { chain: chain.0, address: address.0 });
+    let merchant = Merchant {
+        id,
+        name: body.name,
+        settlement: settlement(state, body.settlement)?,
+        created_at: state.now(),
+        addresses: addresses.collect(),
+        tolerance: body.tolerance.map(|given| tolerance(state, given)).transpose()?,
+    };
+    let administrator = state.administrator(operator.key, context.id, idempotency);
+    Ok(PutMerchant { meta: state.meta(context), administrator, merchant })
+}
+
+fn tolerance(state: &ApiState, given: PutTolerance) -> Result<Tolerance, Problem> {
+    let amounts = given.amounts.into_iter().map(|(asset, text)| {
+        let field = format!("tolerance.amounts.{asset}");
+        let scale = state.registry().asset(&asset).map(|asset| asset.scale);
+        let scale = scale.ok_or_else(|| Problem::field(&*field, "there is no such asset here"))?;
+        Ok(AssetAmount { amount: positive(&field, &text, scale)?, asset })
+    });
+    let amounts = amounts.collect::<Result<_, Problem>>()?;
+    Ok(Tolerance { parts_per_million: given.parts_per_million, amounts })
 }
 
 /// The named set of templates, which the settings must have.
@@ -139,7 +286,7 @@ async fn get(
 ) -> Result<Response, Problem> {
     params.finish()?;
     let merchant = state.registry().merchant(id).ok_or_else(|| Problem::not_found("merchant", id))?;
-    Ok(Json(View::of(&merchant)).into_response())
+    Ok(Json(View::of(&merchant, &state)).into_response())
 }
 
 /// List merchants, newest first (operator)
@@ -151,7 +298,8 @@ async fn list(State(state): State<ApiState>, _: Operator, mut params: Params) ->
     let page = params.page::<MerchantId>(LIST)?;
     params.finish()?;
     let rows = state.registry().merchants(page.after, usize::from(page.limit) + 1);
-    Ok(Json(page_of(LIST, &page, &rows, |merchant| merchant.id, View::of)).into_response())
+    Ok(Json(page_of(LIST, &page, &rows, |merchant| merchant.id, |merchant| View::of(merchant, &state)))
+        .into_response())
 }
 
 /// A page of what the registry's view gave: one row more than the page shows that there is another page.

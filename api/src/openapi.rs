@@ -52,7 +52,7 @@ fn described() -> OpenApi {
     api.security = Some(vec![SecurityRequirement::new("key", Vec::<String>::new())]);
     for (path, item) in &mut api.paths.paths {
         let posts = item.post.as_mut().map(|operation| (operation, true));
-        let others = [&mut item.get, &mut item.patch, &mut item.delete].into_iter();
+        let others = [&mut item.get, &mut item.put, &mut item.patch, &mut item.delete].into_iter();
         let others = others.filter_map(Option::as_mut).map(|operation| (operation, false));
         for (operation, is_post) in posts.into_iter().chain(others) {
             complete(path, operation, is_post);

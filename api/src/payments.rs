@@ -18,7 +18,7 @@ use streambook_model::{
     payment_json::payment_view,
     records::{
         book::{AcceptPayment, CancelPayment, CreatePayment},
-        payment::{Payment, PaymentMethod, PaymentStatus, PaymentTransferStatus},
+        payment::{Matching, Payment, PaymentMethod, PaymentStatus, PaymentTransferStatus},
     },
     time::Timestamp,
 };
@@ -35,7 +35,7 @@ use crate::{
     params::{Params, PathId},
     problem::Problem,
     state::ApiState,
-    views::{DecimalText, List, MethodDoc, PaymentDoc, PendingDoc, optional_text, read_answer},
+    views::{DecimalText, List, MatchingDoc, MethodDoc, PaymentDoc, PendingDoc, optional_text, read_answer},
 };
 
 /// The list's name in cursors.
@@ -61,6 +61,11 @@ struct Create {
     #[serde(default = "chain")]
     #[schema(value_type = MethodDoc, inline, default = "chain")]
     method: PaymentMethod,
+    /// How transfers are matched: `deposit_address` (an address of its own, the default) or `exact_amount` (the merchant's
+    /// address, and an amount that no other open payment has there).
+    #[garde(skip)]
+    #[schema(value_type = Option<MatchingDoc>)]
+    matching: Option<Matching>,
     /// Your own reference.
     #[garde(custom(optional_text(200)))]
     #[schema(max_length = 200, example = "ORDER_1")]
@@ -153,6 +158,7 @@ fn command(
         description: body.description,
         metadata: Metadata(body.metadata),
         expires_in_seconds: body.expires_in.unwrap_or(EXPIRES_IN),
+        matching: body.matching,
     })
 }
 

@@ -3,6 +3,7 @@
 
 mod commands;
 mod harness;
+mod merchants;
 mod operation;
 mod processors;
 mod reads;

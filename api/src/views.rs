@@ -102,6 +102,24 @@ pub(crate) enum MethodDoc {
     Card,
 }
 
+/// How transfers are matched: by an address of the payment's own, or by an exact amount at the merchant's address.
+#[derive(Debug, ToSchema)]
+#[schema(as = Matching, rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes the model's type")]
+pub(crate) enum MatchingDoc {
+    DepositAddress,
+    ExactAmount,
+}
+
+/// What makes a transfer count: so many confirmations, or the chain's `finalized` tag.
+#[derive(Debug, ToSchema)]
+#[schema(as = ConfirmedBy, rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes the model's type")]
+pub(crate) enum ConfirmedByDoc {
+    Confirmations,
+    Finalized,
+}
+
 /// What has become of a transfer.
 #[derive(Debug, ToSchema)]
 #[schema(as = TransferStatus, rename_all = "snake_case")]
@@ -126,8 +144,15 @@ pub(crate) struct PaymentDoc {
     status: StatusDoc,
     #[schema(inline)]
     method: MethodDoc,
+    /// What is to be paid.
     #[schema(example = "12.50")]
     amount: String,
+    /// What was asked for: the amount, but for an exact amount, which is a little more.
+    #[schema(example = "12.50")]
+    price: String,
+    /// By how much what is received may differ from the amount, either way.
+    #[schema(example = "0.00")]
+    tolerance: String,
     #[schema(example = "usdc:31337")]
     asset: String,
     /// Confirmed, and seen but not yet confirmed.
@@ -135,15 +160,21 @@ pub(crate) struct PaymentDoc {
     amount_refunded: String,
     /// The fee taken so far.
     fee: String,
+    /// For a chain payment.
+    #[schema(required, inline)]
+    matching: Option<MatchingDoc>,
     /// Where to pay, for a chain payment.
     #[schema(required)]
     deposit_address: Option<String>,
     /// What a wallet opens (EIP-681), for a chain payment.
     #[schema(required)]
     payment_uri: Option<String>,
+    /// What makes its transfers count, for a chain payment; fixed at creation by the amount.
+    #[schema(required, inline)]
+    confirmed_by: Option<ConfirmedByDoc>,
     /// Of the least confirmed transfer; counts up on reads while the payment is confirming.
     confirmations: u32,
-    /// Absent where the chain's finality is required instead.
+    /// How many are needed; null where the chain's `finalized` tag decides instead.
     #[schema(required)]
     confirmations_required: Option<u32>,
     transactions: Vec<TransferDoc>,
@@ -159,6 +190,9 @@ pub(crate) struct PaymentDoc {
     created_at: String,
     #[schema(format = DateTime)]
     expires_at: String,
+    /// Until when a late transfer of the exact amount is still this payment's.
+    #[schema(required, format = DateTime)]
+    reserved_until: Option<String>,
     #[schema(required, format = DateTime)]
     completed_at: Option<String>,
 }

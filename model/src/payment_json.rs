@@ -7,10 +7,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
+    chain::ConfirmationPolicy,
     metadata::Metadata,
     money::Amount,
     records::payment::{
-        Payment, PaymentMethod, PaymentStatus, PaymentTransfer, PaymentTransferStatus, Refund,
+        Matching, Payment, PaymentMethod, PaymentStatus, PaymentTransfer, PaymentTransferStatus, Refund,
     },
 };
 
@@ -24,12 +25,16 @@ pub struct PaymentView<'a> {
     status: PaymentStatus,
     method: PaymentMethod,
     amount: String,
+    price: String,
+    tolerance: String,
     asset: &'a str,
     amount_received: String,
     amount_refunded: String,
     fee: String,
+    matching: Option<Matching>,
     deposit_address: Option<String>,
     payment_uri: Option<String>,
+    confirmed_by: Option<ConfirmedBy>,
     confirmations: u32,
     confirmations_required: Option<u32>,
     transactions: Vec<TransferView>,
@@ -39,7 +44,18 @@ pub struct PaymentView<'a> {
     failure: Option<&'a str>,
     created_at: String,
     expires_at: String,
+    reserved_until: Option<String>,
     completed_at: Option<String>,
+}
+
+/// What makes a chain payment's transfers count.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum ConfirmedBy {
+    /// So many blocks: `confirmations_required`.
+    Confirmations,
+    /// The chain's `finalized` tag; there is no number to wait for.
+    Finalized,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -66,7 +82,8 @@ struct RefundView<'a> {
     created_at: String,
 }
 
-/// A payment as the API and webhooks show it. `confirmations_required` is absent where finality is required instead.
+/// A payment as the API and webhooks show it. `confirmations_required` is null where finality is required instead, which
+/// `confirmed_by` says.
 pub fn payment_view(payment: &Payment) -> PaymentView<'_> {
     let amount = |amount| amount_text(amount, payment.scale);
     PaymentView {
@@ -77,12 +94,16 @@ pub fn payment_view(payment: &Payment) -> PaymentView<'_> {
         status: payment.status,
         method: payment.method,
         amount: amount(payment.amount),
+        price: amount(payment.price.unwrap_or(payment.amount)),
+        tolerance: amount(payment.tolerance.unwrap_or_default()),
         asset: payment.asset.as_str(),
         amount_received: amount(payment.amount_received),
         amount_refunded: amount(payment.amount_refunded),
         fee: amount(payment.fee),
+        matching: payment.chain.map(|_| payment.matching.unwrap_or_default()),
         deposit_address: payment.deposit_address.map(|address| address.to_checksum()),
         payment_uri: payment_uri(payment),
+        confirmed_by: payment.policy.map(confirmed_by),
         confirmations: payment.confirmations,
         confirmations_required: payment.policy.and_then(|policy| policy.depth),
         transactions: payment
@@ -96,7 +117,15 @@ pub fn payment_view(payment: &Payment) -> PaymentView<'_> {
         failure: payment.failure.as_deref(),
         created_at: payment.created_at.to_string(),
         expires_at: payment.expires_at.to_string(),
+        reserved_until: payment.reserved_until.map(|time| time.to_string()),
         completed_at: payment.completed_at.map(|time| time.to_string()),
+    }
+}
+
+const fn confirmed_by(policy: ConfirmationPolicy) -> ConfirmedBy {
+    match policy.depth {
+        Some(_) => ConfirmedBy::Confirmations,
+        None => ConfirmedBy::Finalized,
     }
 }
 
@@ -135,8 +164,11 @@ pub fn refund_json(refund: &Refund) -> Value {
     serde_json::to_value(view).unwrap_or_default()
 }
 
-/// What a wallet opens to pay (EIP-681): a call of the token's `transfer` with the deposit address and the amount in
-/// smallest units. `None` for a payment that is not made on a chain.
+/// What a wallet opens to pay, by ERC-681 (<https://eips.ethereum.org/EIPS/eip-681>): `ethereum:` token `@` chain id
+/// `/transfer?address=` receiver `&uint256=` the amount in the token's smallest unit, all its digits. The parameters'
+/// names are their Solidity types in the order of `transfer(address,uint256)`; the chain id is always said, since without
+/// one a wallet takes the network it happens to be on; addresses have their ERC-55 checksum, as the ERC recommends.
+/// `None` for a payment that is not made on a chain.
 pub fn payment_uri(payment: &Payment) -> Option<String> {
     let (chain, token, deposit) = (payment.chain?, payment.token?, payment.deposit_address?);
     let (token, deposit) = (token.to_checksum(), deposit.to_checksum());

@@ -66,6 +66,7 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) text: String,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Answer {
@@ -219,7 +220,8 @@ impl Api {
         Answer {
             status: parts.status,
             headers: parts.headers,
-            text: String::from_utf8(bytes.to_vec()).unwrap(),
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+            bytes: bytes.to_vec(),
         }
     }
 
@@ -251,7 +253,14 @@ async fn fill_registry(log: &Arc<dyn Log>, shop: MerchantId, other: MerchantId) 
         streambook_model::records::registry::SettingsChanged { meta: meta(None), settings: settings() };
     let mut records: Vec<Message> = vec![settings.into()];
     for (id, name) in [(shop, "shop"), (other, "other")] {
-        let merchant = Merchant { id, name: name.into(), settlement: "custodial".into(), created_at: NOW };
+        let merchant = Merchant {
+            id,
+            name: name.into(),
+            settlement: "custodial".into(),
+            created_at: NOW,
+            addresses: Vec::new(),
+            tolerance: None,
+        };
         records.push(MerchantChanged { meta: meta(None), merchant }.into());
     }
     let all = vec![Scope::Read, Scope::Write, Scope::Refund];
@@ -294,6 +303,8 @@ fn settings() -> Settings {
         fee: FeeSchedule { parts_per_million: 5_000 },
         xpub: None,
         postings: "[custodial]\n[direct]\n".to_owned(),
+        tiers: Vec::new(),
+        exact_amount_grace_seconds: 86_400,
     }
 }
 

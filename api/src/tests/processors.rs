@@ -11,6 +11,7 @@ use std::{
 
 use streambook_log::{Log, Offset, Partition, ReadLimit, TopicPartition, Visibility};
 use streambook_model::{
+    bytes::Address,
     codec,
     id::{Id, MerchantId},
     message::Message,
@@ -195,6 +196,7 @@ fn create_of(caller: &Caller, payment: streambook_model::id::PaymentId) -> Creat
         description: None,
         metadata: Default::default(),
         expires_in_seconds: 1_800,
+        matching: None,
     }
 }
 
@@ -214,8 +216,8 @@ fn payment(command: &CreatePayment) -> Payment {
         amount_refunded: Amount::ZERO,
         fee: Amount::ZERO,
         chain: command.asset.chain(),
-        token: None,
-        deposit_address: None,
+        token: command.asset.chain().map(|_| Address::new([1; 20])),
+        deposit_address: command.asset.chain().map(|_| Address::new([2; 20])),
         derivation_path: None,
         policy: None,
         confirmations: 0,
@@ -227,5 +229,9 @@ fn payment(command: &CreatePayment) -> Payment {
         created_at: NOW,
         expires_at: NOW.plus_seconds(command.expires_in_seconds),
         completed_at: None,
+        price: None,
+        tolerance: None,
+        matching: command.matching,
+        reserved_until: None,
     }
 }

@@ -73,6 +73,32 @@ pub(crate) enum Merchants {
         #[arg(long)]
         settlement: Option<String>,
     },
+    /// Change a merchant: what is not given stays as it is.
+    #[command(
+        after_help = "Example:\n  streambook merchants update mer_… --address 1=0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed \\\n    \
+                      --tolerance-ppm 1000 --tolerance usdc:1=0.01"
+    )]
+    Update {
+        #[command(flatten)]
+        target: Target,
+        /// The merchant's id.
+        id: String,
+        /// Its name.
+        #[arg(long)]
+        name: Option<String>,
+        /// The set of posting templates of its payments to come.
+        #[arg(long)]
+        settlement: Option<String>,
+        /// Its own address on a chain; `CHAIN=` takes it out. It stays the merchant's for ever.
+        #[arg(long = "address", value_name = "CHAIN=ADDRESS", value_parser = pair)]
+        addresses: Vec<(String, String)>,
+        /// Millionths of an amount that what is received may differ by.
+        #[arg(long, value_name = "PPM")]
+        tolerance_ppm: Option<u32>,
+        /// At least so much of an asset; `ASSET=` takes it out.
+        #[arg(long = "tolerance", value_name = "ASSET=AMOUNT", value_parser = pair)]
+        tolerances: Vec<(String, String)>,
+    },
     /// List merchants.
     #[command(after_help = "Example:\n  streambook merchants list")]
     List {
@@ -147,9 +173,48 @@ impl Merchants {
                 }
                 target.post("/v1/merchants", None, &body).await
             }
+            Self::Update { target, id, name, settlement, addresses, tolerance_ppm, tolerances } => {
+                let path = format!("/v1/merchants/{id}");
+                let mut merchant = target.call(Method::GET, &path, None, None).await?;
+                merchant["name"] = name.map_or_else(|| merchant["name"].take(), Value::from);
+                merchant["settlement"] =
+                    settlement.map_or_else(|| merchant["settlement"].take(), Value::from);
+                set(&mut merchant["addresses"], addresses);
+                if merchant["tolerance"].is_null() {
+                    merchant["tolerance"] = json!({ "parts_per_million": 0, "amounts": {} });
+                }
+                if let Some(ppm) = tolerance_ppm {
+                    merchant["tolerance"]["parts_per_million"] = ppm.into();
+                }
+                set(&mut merchant["tolerance"]["amounts"], tolerances);
+                let body = json!({
+                    "name": merchant["name"], "settlement": merchant["settlement"],
+                    "addresses": merchant["addresses"], "tolerance": merchant["tolerance"],
+                });
+                target.show(&target.call(Method::PUT, &path, None, Some(&body)).await?)
+            }
             Self::List { target } => {
                 target.list("/v1/merchants", None, &["id", "name", "settlement", "created_at"]).await
             }
+        }
+    }
+}
+
+/// `NAME=VALUE`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    pair.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or_else(|| format!("`{text}` has no `=`: give NAME=VALUE"))
+}
+
+/// Sets the named fields; those without a value are taken out.
+fn set(object: &mut Value, pairs: Vec<(String, String)>) {
+    let Some(fields) = object.as_object_mut() else { return };
+    for (name, value) in pairs {
+        if value.is_empty() {
+            fields.remove(&name);
+        } else {
+            fields.insert(name, value.into());
         }
     }
 }

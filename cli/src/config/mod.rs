@@ -3,6 +3,7 @@
 
 mod default;
 mod load;
+mod tiers;
 
 use std::path::PathBuf;
 
@@ -15,7 +16,11 @@ use streambook_model::{
 };
 use streambook_sinks::{clickhouse::ClickHouseConfig, sql::SqlConfig, webhooks::WebhooksConfig};
 
-pub(crate) use self::{default::DEFAULT_CONFIG, load::load};
+pub(crate) use self::{
+    default::DEFAULT_CONFIG,
+    load::load,
+    tiers::{MatchingConfig, TierConfig},
+};
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -34,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) logging: LoggingConfig,
     pub(crate) chain: Vec<ChainConfig>,
     pub(crate) asset: Vec<AssetConfig>,
+    pub(crate) tier: Vec<TierConfig>,
+    pub(crate) matching: MatchingConfig,
 }
 
 /// Where everything is kept, and with how much memory.
@@ -180,6 +187,7 @@ impl Config {
         problems.extend(self.chain_problems());
         problems.extend(self.money_problems());
         problems.extend(self.wallet_problems());
+        problems.extend(tiers::problems(self));
         problems
     }
 

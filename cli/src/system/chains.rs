@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context;
 use streambook_connectors::chain::{
-    self, ChainConfig, ChainState, ChainStatus, Feed, Marks, Moving, NodeStatus,
+    self, ChainConfig, ChainState, ChainStatus, Feed, Finality, Marks, Moving, NodeStatus,
 };
 use streambook_model::chain::ChainId;
 use streambook_runtime::{
@@ -23,17 +23,22 @@ const OBSERVATIONS: usize = 256;
 /// Starts every configured chain.
 pub(super) async fn start(system: &mut System, config: &Config) -> anyhow::Result<()> {
     for chain in &config.chain {
-        start_one(system, chain).await.with_context(|| format!("[[chain]] {}", chain.id))?;
+        let by_tag = config.needs_finality(chain.id);
+        start_one(system, chain, by_tag).await.with_context(|| format!("[[chain]] {}", chain.id))?;
     }
     Ok(())
 }
 
-async fn start_one(system: &mut System, config: &ChainConfig) -> anyhow::Result<()> {
+/// `by_tag`: some payments wait for the chain's tag, whatever its own policy is, so nodes without one are a problem.
+async fn start_one(system: &mut System, config: &ChainConfig, by_tag: bool) -> anyhow::Result<()> {
     let id = ChainId(config.id);
     let problems = |errors: Vec<chain::ConfigError>| {
         anyhow::anyhow!(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     };
-    let settings = config.check().map_err(problems)?;
+    let mut settings = config.check().map_err(problems)?;
+    if by_tag {
+        settings.finality = Finality::Finalized;
+    }
     let resume = chain::resume(&*system.log, id).await?;
     let (observations, received) = mpsc::channel(OBSERVATIONS);
     let (status, shown) = watch::channel(ChainStatus::starting(config.id));

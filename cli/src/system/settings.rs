@@ -24,6 +24,8 @@ pub(super) fn of(config: &Config) -> anyhow::Result<Settings> {
         fee: FeeSchedule { parts_per_million: config.fees.parts_per_million },
         xpub: config.wallet.xpub.clone(),
         postings: postings(config)?,
+        tiers: config.tiers().map_err(anyhow::Error::msg)?,
+        exact_amount_grace_seconds: config.matching.exact_amount_grace_seconds,
     })
 }
 

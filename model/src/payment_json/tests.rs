@@ -71,6 +71,10 @@ fn payment() -> Payment {
         created_at: Timestamp::from_millis(1_700_000_000_000),
         expires_at: Timestamp::from_millis(1_700_001_800_000),
         completed_at: None,
+        price: None,
+        tolerance: None,
+        matching: None,
+        reserved_until: None,
     }
 }
 
@@ -84,13 +88,17 @@ fn a_payment_is_shown_as_the_api_documents_it() {
         "status": "confirming",
         "method": "chain",
         "amount": "12.50",
+        "price": "12.50",
+        "tolerance": "0.00",
         "asset": "usdc:31337",
         "amount_received": "12.50",
         "amount_refunded": "0.00",
         "fee": "0.00",
+        "matching": "deposit_address",
         "deposit_address": "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
         "payment_uri": "ethereum:0xaAaAaAaaAaAaAaaAaAAAAAAAAaaaAaAaAaaAaaAa@31337/transfer\
             ?address=0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed&uint256=12500000",
+        "confirmed_by": "confirmations",
         "confirmations": 1,
         "confirmations_required": 3,
         "transactions": [{
@@ -106,6 +114,7 @@ fn a_payment_is_shown_as_the_api_documents_it() {
         "failure": null,
         "created_at": "2023-11-14T22:13:20Z",
         "expires_at": "2023-11-14T22:43:20Z",
+        "reserved_until": null,
         "completed_at": null,
     });
     assert_eq!(payment_json(&payment()), expect);
@@ -113,9 +122,65 @@ fn a_payment_is_shown_as_the_api_documents_it() {
 
 #[test]
 fn a_card_payment_has_no_address_to_pay_to() {
-    let card = Payment { chain: None, token: None, deposit_address: None, ..payment() };
+    let card = Payment { chain: None, token: None, deposit_address: None, policy: None, ..payment() };
     let json = payment_json(&card);
-    assert_eq!((&json["payment_uri"], &json["deposit_address"]), (&Value::Null, &Value::Null));
+    for field in ["payment_uri", "deposit_address", "matching", "confirmed_by", "confirmations_required"] {
+        assert_eq!(json[field], Value::Null, "{field}");
+    }
+}
+
+#[test]
+fn where_the_tag_decides_there_is_no_number_to_wait_for_and_it_is_said() {
+    let by_tag = Payment { policy: Some(ConfirmationPolicy { depth: None }), ..payment() };
+    let json = payment_json(&by_tag);
+    assert_eq!(
+        (&json["confirmed_by"], &json["confirmations_required"], &json["confirmations"]),
+        (&json!("finalized"), &Value::Null, &json!(1))
+    );
+}
+
+#[test]
+fn an_exact_amount_is_shown_apart_from_the_price() {
+    let exact = Payment {
+        amount: amount(12_500_003),
+        price: Some(amount(12_500_000)),
+        tolerance: Some(amount(10_000)),
+        matching: Some(Matching::ExactAmount),
+        reserved_until: Some(Timestamp::from_millis(1_700_088_200_000)),
+        ..payment()
+    };
+    let json = payment_json(&exact);
+    assert_eq!(
+        [&json["amount"], &json["price"], &json["tolerance"], &json["matching"], &json["reserved_until"]],
+        ["12.500003", "12.50", "0.01", "exact_amount", "2023-11-15T22:43:20Z"]
+    );
+    assert!(json["payment_uri"].as_str().unwrap().ends_with("&uint256=12500003"), "{json}");
+}
+
+/// The request of ERC-681, taken apart by its own grammar, not by the function that made it.
+#[test]
+fn a_payment_uri_says_chain_token_receiver_and_every_unit() {
+    let check = |units: i128, scale: u8, chain: u64| {
+        let of = Payment { amount: amount(units), scale, chain: Some(ChainId(chain)), ..payment() };
+        let uri = payment_uri(&of).unwrap();
+        let rest = uri.strip_prefix("ethereum:").unwrap();
+        let (target, parameters) = rest.split_once('?').unwrap();
+        let (target, function) = target.split_once('/').unwrap();
+        let (token, id) = target.split_once('@').unwrap();
+        assert_eq!(
+            (token.parse(), id, function),
+            (Ok(Address::new([0xaa; 20])), &*chain.to_string(), "transfer")
+        );
+        let parameters: Vec<_> = parameters.split('&').map(|pair| pair.split_once('=').unwrap()).collect();
+        let units = units.to_string();
+        assert_eq!(
+            parameters,
+            [("address", "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"), ("uint256", &units)]
+        );
+    };
+    check(12_500_000, 6, 1);
+    check(1, 18, 56);
+    check(10_i128.pow(38) - 1, 18, 42_161);
 }
 
 #[test]

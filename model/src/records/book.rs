@@ -10,7 +10,7 @@ use crate::{
     meta::Meta,
     metadata::Metadata,
     money::Amount,
-    records::payment::PaymentMethod,
+    records::payment::{Matching, PaymentMethod},
     time::Timestamp,
 };
 
@@ -72,6 +72,8 @@ pub struct CreatePayment {
     pub metadata: Metadata,
     /// Seconds from creation to the deadline.
     pub expires_in_seconds: u32,
+    /// How transfers are to be matched; absent: by an address of the payment's own.
+    pub matching: Option<Matching>,
 }
 
 /// Withdraw a payment that nothing has been received for.

@@ -120,6 +120,19 @@ pub struct ChainRebuild {
     pub hash: BlockHash,
 }
 
+/// Which transfers to a shared address belong to a payment: those of exactly this value in blocks of this time. The books
+/// see to it that no other watch of the address and token has the value at any of these times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, AvroSchema)]
+#[avro(namespace = "streambook")]
+pub struct ExactAmount {
+    /// The value in the asset's smallest unit.
+    pub amount: Amount,
+    /// The earliest block time. A little before the payment was created, since a chain's clock may be behind.
+    pub from: Timestamp,
+    /// The latest block time: the deadline and the time for late payments.
+    pub until: Timestamp,
+}
+
 /// A book asks to be told of transfers of one token to one address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, AvroSchema)]
 #[avro(namespace = "streambook")]
@@ -142,6 +155,8 @@ pub struct WatchAddress {
     pub deadline: Timestamp,
     /// When a transfer counts as confirmed; frozen in the payment's intent.
     pub policy: ConfirmationPolicy,
+    /// Which transfers belong to the payment, where others share the address; absent: all.
+    pub exact: Option<ExactAmount>,
 }
 
 /// What has become of one transfer.

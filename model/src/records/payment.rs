@@ -36,6 +36,23 @@ impl AvroSchemaComponent for PaymentMethod {
     }
 }
 
+/// How transfers are matched to a payment on a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Matching {
+    /// By the address they go to: each payment has one of its own.
+    #[default]
+    DepositAddress,
+    /// By their value: payments share the merchant's address, and no two that are open there have the same amount.
+    ExactAmount,
+}
+
+impl AvroSchemaComponent for Matching {
+    fn get_schema_in_ctxt(known: &mut HashSet<Name>, namespace: NamespaceRef) -> Schema {
+        avro::enumeration("Matching", &["deposit_address", "exact_amount"], known, namespace)
+    }
+}
+
 /// Where a payment stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -179,6 +196,16 @@ pub struct Payment {
     pub expires_at: Timestamp,
     /// When it was last completed; absent while it is not.
     pub completed_at: Option<Timestamp>,
+    /// What the merchant asked for, where that is not the amount to be paid: an exact amount is a little more, so that no
+    /// other payment has it.
+    pub price: Option<Amount>,
+    /// By how much the money received may differ from the amount, either way, for the payment to be complete; absent: not
+    /// at all. Frozen at creation.
+    pub tolerance: Option<Amount>,
+    /// How transfers are matched; absent for a card, and where each payment has an address of its own.
+    pub matching: Option<Matching>,
+    /// Until when, by block time, a transfer of the exact amount is matched; after it the amount may be another payment's.
+    pub reserved_until: Option<Timestamp>,
 }
 
 /// A refund as the public sees it.

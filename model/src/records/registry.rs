@@ -10,16 +10,49 @@ use apache_avro::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    asset::AssetId,
     avro,
-    bytes::ContentHash,
+    bytes::{Address, ContentHash},
+    chain::ChainId,
     id::{ApiKeyId, EndpointId, MerchantId},
     meta::Meta,
+    money::Amount,
     records::{
         book::{Idempotency, ReplyTo},
         settings::Settings,
     },
     time::Timestamp,
 };
+
+/// A merchant's own address on a chain, which payments matched by their exact amount share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, AvroSchema)]
+#[avro(namespace = "streambook")]
+pub struct FixedAddress {
+    /// The chain.
+    pub chain: ChainId,
+    /// The address. It is this merchant's for ever: nobody else can have it, also after it was taken out.
+    pub address: Address,
+}
+
+/// So much of an asset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, AvroSchema)]
+#[avro(namespace = "streambook")]
+pub struct AssetAmount {
+    /// The asset.
+    pub asset: AssetId,
+    /// How much, in its smallest unit.
+    pub amount: Amount,
+}
+
+/// By how much the money received for a chain payment may differ from its amount, either way.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, AvroSchema)]
+#[avro(namespace = "streambook")]
+pub struct Tolerance {
+    /// Millionths of the amount: 1,000 is 0.1%. Rounded down to the smallest unit.
+    pub parts_per_million: u32,
+    /// At least so much of these assets, whatever the millionths come to.
+    pub amounts: Vec<AssetAmount>,
+}
 
 /// A merchant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, AvroSchema)]
@@ -33,6 +66,12 @@ pub struct Merchant {
     pub settlement: String,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Its own addresses, one for a chain at most.
+    #[serde(default)]
+    #[avro(default = "[]")]
+    pub addresses: Vec<FixedAddress>,
+    /// The tolerance of its payments to come; absent: none.
+    pub tolerance: Option<Tolerance>,
 }
 
 /// What a key may do.

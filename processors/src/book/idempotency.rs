@@ -32,6 +32,12 @@ pub(super) struct Kept {
     answer: Remembered,
 }
 
+impl Kept {
+    /// What a payment's JSON had not yet, where an answer of before holds one: price, tolerance, matching, reservation. Behind
+    /// the other answers these bytes say nothing.
+    pub(super) const OF_BEFORE: &[u8] = &[0; 4];
+}
+
 /// The first answer, as small as it can be kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Remembered {
@@ -82,7 +88,7 @@ pub(super) fn look_up(state: &dyn State, caller: &Caller, now: Timestamp) -> Res
     }
     let answer = match kept.answer {
         Remembered::Created(id) => {
-            tables::payment(state, id)?.map(|payment| Answer::Payment(payment.intent.as_created()))
+            tables::payment(state, id)?.map(|payment| Answer::Payment(payment.as_created()))
         }
         Remembered::Refunded(id) => REFUNDS.get(state, id)?.map(Answer::Refund),
         Remembered::Changed(payment) => Some(Answer::Payment(*payment)),

@@ -6,9 +6,10 @@
 //! `PaymentEvent`, as one message for each subscribed endpoint (`notifications`), and, for a command, as exactly one
 //! reply. Taking a record twice changes nothing: an inclusion, a card fact and a command's ids each count once.
 //!
-//! Its tables are 1 to 12 (see `tables`); the ledger's begin at 200.
+//! Its tables are 1 to 13 (see `tables`); the ledger's begin at 200.
 
 mod address;
+mod amounts;
 mod cards;
 mod commands;
 mod confirmations;

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use streambook_model::{
     asset::{Asset, AssetId},
-    chain::ChainId,
+    bytes::Address,
+    chain::{ChainId, ConfirmationPolicy},
+    money::{Amount, AmountError},
     records::{
-        registry::Merchant,
-        settings::{ChainSettings, FeeSchedule, Settings},
+        registry::{FixedAddress, Merchant, Tolerance},
+        settings::{ChainSettings, FeeSchedule, PolicyTier, Settings},
     },
 };
 use streambook_runtime::{
@@ -40,9 +42,27 @@ pub(super) struct Accepting {
     pub(super) fee: FeeSchedule,
     /// The sets of posting templates, and in which of them a refund comes out of what the platform owes the merchant.
     sets: BTreeMap<String, RefundSource>,
+    /// Policies by amount, by asset and rising.
+    tiers: Vec<PolicyTier>,
+    /// Seconds after its deadline in which an exact amount is still its payment's.
+    pub(super) grace_seconds: u32,
 }
 
 impl Accepting {
+    /// The end of settings of before there were tiers and exact amounts: no tiers, and 86,400 seconds.
+    pub(super) const OF_BEFORE: &[u8] = &[0, 0x80, 0xa3, 0x05];
+
+    /// The policy of a payment of this amount: that of the highest tier it reaches, else the chain's own.
+    pub(super) fn policy(
+        &self,
+        chain: &ChainSettings,
+        asset: &AssetId,
+        amount: Amount,
+    ) -> ConfirmationPolicy {
+        let reached = self.tiers.iter().rfind(|tier| tier.asset == *asset && tier.from <= amount);
+        reached.map_or(chain.policy, |tier| tier.policy)
+    }
+
     pub(super) fn asset(&self, id: &AssetId) -> Option<&Asset> {
         self.assets.iter().find(|asset| asset.id == *id)
     }
@@ -67,11 +87,47 @@ impl Accepting {
 pub(super) struct MerchantState {
     /// The set of posting templates of payments to come.
     pub(super) settlement: String,
+    /// Its own addresses.
+    addresses: Vec<FixedAddress>,
+    /// The tolerance of payments to come.
+    tolerance: Tolerance,
+}
+
+/// Parts of a whole in [`Tolerance::parts_per_million`].
+const MILLION: i128 = 1_000_000;
+/// The share of an amount that its tolerance can be.
+const TENTH: i128 = 10;
+
+impl MerchantState {
+    /// The end of a merchant of before it could have addresses and a tolerance: neither.
+    pub(super) const OF_BEFORE: &[u8] = &[0, 0, 0];
+
+    /// Its own address on a chain.
+    pub(super) fn address(&self, chain: ChainId) -> Option<Address> {
+        self.addresses.iter().find(|fixed| fixed.chain == chain).map(|fixed| fixed.address)
+    }
+
+    /// The tolerance of a payment: the millionths of its amount, rounded down, or what the asset has at least, whichever is
+    /// more; never more than a tenth of the amount, and so always less than it.
+    pub(super) fn tolerance(&self, asset: &AssetId, amount: Amount) -> Result<Amount, AmountError> {
+        let parts = i128::from(self.tolerance.parts_per_million).min(MILLION);
+        // Split at the million, so that no product exceeds the amount.
+        let (millions, rest) = (amount.units() / MILLION, amount.units() % MILLION);
+        let relative = Amount::new(millions * parts + rest * parts / MILLION)?;
+        let least = self.tolerance.amounts.iter().find(|least| least.asset == *asset);
+        let least = least.map_or(Amount::ZERO, |least| least.amount);
+        Ok(relative.max(least).min(Amount::new(amount.units() / TENTH)?))
+    }
 }
 
 /// Adds or changes a merchant.
 pub(super) fn put_merchant(state: &mut dyn State, merchant: Merchant) -> Result<(), StateError> {
-    MERCHANTS.put(state, merchant.id, &MerchantState { settlement: merchant.settlement })
+    let Merchant { id, settlement, addresses, tolerance, .. } = merchant;
+    MERCHANTS.put(
+        state,
+        id,
+        &MerchantState { settlement, addresses, tolerance: tolerance.unwrap_or_default() },
+    )
 }
 
 /// Puts the operator's settings in force.
@@ -87,8 +143,12 @@ pub(super) fn put(context: &mut Context<'_>, settings: Settings) -> Result<(), F
     sets.extend(stated.keys().map(|set| (set.clone(), refund_source(&templates, set))));
     address::install(context, settings.xpub.as_deref())?;
     ledger::install(&mut context.state, &templates)?;
-    let Settings { assets, chains, fee, .. } = settings;
-    Ok(SETTINGS.put(&mut context.state, (), &Accepting { assets, chains, fee, sets })?)
+    let Settings { assets, chains, fee, tiers, exact_amount_grace_seconds: grace_seconds, .. } = settings;
+    Ok(SETTINGS.put(
+        &mut context.state,
+        (),
+        &Accepting { assets, chains, fee, sets, tiers, grace_seconds },
+    )?)
 }
 
 fn refund_source(templates: &Templates, set: &str) -> RefundSource {
@@ -96,4 +156,66 @@ fn refund_source(templates: &Templates, set: &str) -> RefundSource {
     let from_available =
         |refund: &Template| refund.lines.iter().any(|line| line.account == Account::Available);
     if refund.is_some_and(from_available) { RefundSource::Available } else { RefundSource::Merchant }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeOwned;
+    use streambook_model::records::{registry::AssetAmount, settings::EXACT_AMOUNT_GRACE_SECONDS};
+    use streambook_runtime::{state::MemoryState, table::Table};
+
+    use super::*;
+
+    /// Writes what a program of before wrote, and reads it as this one does.
+    fn upgraded<V: Serialize + DeserializeOwned, W: Serialize + DeserializeOwned>(
+        before: &V,
+        added: &'static [u8],
+    ) -> W {
+        let mut state = MemoryState::default();
+        Table::<V>::new(1).put(&mut state, (), before).unwrap();
+        Table::<W>::grown(1, added).get(&state, ()).unwrap().unwrap()
+    }
+
+    #[test]
+    fn what_a_program_of_before_has_stored_is_read_as_it_was_meant() {
+        let merchant: MerchantState = upgraded(&"custodial".to_owned(), MerchantState::OF_BEFORE);
+        let (settlement, tolerance) = ("custodial".to_owned(), Tolerance::default());
+        assert_eq!(merchant, MerchantState { settlement, addresses: Vec::new(), tolerance });
+        let sets = BTreeMap::from([("custodial".to_owned(), RefundSource::Available)]);
+        let fee = FeeSchedule { parts_per_million: 5_000 };
+        let before = (Vec::<Asset>::new(), Vec::<ChainSettings>::new(), fee, sets.clone());
+        let settings: Accepting = upgraded(&before, Accepting::OF_BEFORE);
+        let (assets, chains, tiers) = (Vec::new(), Vec::new(), Vec::new());
+        let grace_seconds = EXACT_AMOUNT_GRACE_SECONDS;
+        assert_eq!(settings, Accepting { assets, chains, fee, sets, tiers, grace_seconds });
+    }
+
+    fn check(parts_per_million: u32, least: i128, amount: i128, expect: i128) {
+        let asset: AssetId = "usdc:1".parse().unwrap();
+        let amounts = vec![AssetAmount { asset: asset.clone(), amount: Amount::new(least).unwrap() }];
+        let tolerance = Tolerance { parts_per_million, amounts };
+        let merchant = MerchantState { settlement: String::new(), addresses: Vec::new(), tolerance };
+        let of = |asset: &AssetId| merchant.tolerance(asset, Amount::new(amount).unwrap()).unwrap().units();
+        assert_eq!(of(&asset), expect, "{parts_per_million} millionths of {amount}, at least {least}");
+        let other = "usdc:56".parse().unwrap();
+        assert!(
+            of(&other) <= amount * i128::from(parts_per_million) / 1_000_000,
+            "the least is of its asset alone"
+        );
+    }
+
+    #[test]
+    fn a_tolerance_is_the_larger_of_the_two_rounded_down_and_at_most_a_tenth() {
+        check(0, 0, 1_000, 0);
+        check(1_000, 0, 1_000, 1);
+        check(1_000, 0, 999, 0);
+        check(1_000, 0, 1_999, 1);
+        check(1_000, 7, 1_000, 7);
+        check(10_000, 7, 1_000, 10);
+        check(0, 5, 50, 5);
+        check(0, 5, 49, 4);
+        check(0, 5, 9, 0);
+        check(1_000_000, 0, 1_000, 100);
+        check(1_000, 0, 10_i128.pow(34) + 999, 10_i128.pow(31));
+    }
 }

@@ -16,14 +16,15 @@ use streambook_runtime::{
 
 use super::{
     address::Addresses,
-    confirmations::{PaymentState, Split, Transfer},
+    amounts::Reserved,
+    confirmations::{PaymentState, Split, Terms, Transfer},
     idempotency::{Kept, Queue, Queued},
     notifications::Subscription,
     settings::{Accepting, MerchantState},
 };
 
 /// Payments, by id.
-const PAYMENTS: Table<PaymentState> = Table::new(1);
+const PAYMENTS: Table<PaymentState> = Table::grown(1, Terms::OF_BEFORE);
 /// Transfers beyond those kept in the payment's own value, by payment and inclusion.
 const TRANSFERS: Table<Transfer> = Table::new(2);
 /// Refunds, by id.
@@ -33,19 +34,21 @@ pub(super) const CARD_FACTS: Table<TakenFact> = Table::new(4);
 /// Deadlines of open card payments, by time and payment.
 pub(super) const CARD_DEADLINES: Table<(Timestamp, PaymentId)> = Table::new(5);
 /// Merchants, by id.
-pub(super) const MERCHANTS: Table<MerchantState> = Table::new(6);
+pub(super) const MERCHANTS: Table<MerchantState> = Table::grown(6, MerchantState::OF_BEFORE);
 /// Endpoints that want messages, by merchant and mode.
 pub(super) const SUBSCRIPTIONS: Table<Vec<Subscription>> = Table::new(7);
 /// What can be paid, and how.
-pub(super) const SETTINGS: Table<Accepting> = Table::new(8);
+pub(super) const SETTINGS: Table<Accepting> = Table::grown(8, Accepting::OF_BEFORE);
 /// The partition's key for deposit addresses, and its counter.
 pub(super) const ADDRESSES: Table<Addresses> = Table::new(9);
 /// Answers remembered by idempotency key: by merchant, mode and key.
-pub(super) const IDEMPOTENCY: Table<Kept> = Table::new(10);
+pub(super) const IDEMPOTENCY: Table<Kept> = Table::grown(10, Kept::OF_BEFORE);
 /// The same in the order they were remembered, by number.
 pub(super) const IDEMPOTENCY_QUEUE: Table<Queued> = Table::new(11);
 /// Where that queue begins and ends.
 pub(super) const IDEMPOTENCY_ENDS: Table<Queue> = Table::new(12);
+/// Amounts that are a payment's own at an address that payments share: by chain, address, token and amount.
+pub(super) const AMOUNTS: Table<Reserved> = Table::new(13);
 
 /// A card fact that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,6 +16,7 @@ mod keys;
 mod merchants;
 mod requests;
 mod settings;
+mod tiers;
 mod verdict;
 
 use serde::Serialize;

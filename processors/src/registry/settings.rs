@@ -10,20 +10,27 @@ use streambook_model::{
 };
 use streambook_runtime::{
     processor::{Context, Fault},
+    state::{State, StateError},
     table::Table,
 };
+
+use super::tiers;
 
 /// The key of settings in every topic.
 const KEY: &str = "settings";
 /// A fee of everything.
 const WHOLE_PPM: u32 = 1_000_000;
 
-const SETTINGS: Table<Settings> = Table::new(7);
+/// The end of settings of before there were tiers and exact amounts: no tiers, and 86,400 seconds.
+const OF_BEFORE: &[u8] = &[0, 0x80, 0xa3, 0x05];
+
+const SETTINGS: Table<Settings> = Table::grown(7, OF_BEFORE);
 
 /// Puts settings in force. The version is counted here, whatever the record says; the same content is no change.
 pub(super) fn put(context: &mut Context<'_>, mut settings: Settings) -> Result<(), Fault> {
     settings.assets.sort_by(|a, b| a.id.cmp(&b.id));
     settings.chains.sort_by_key(|chain| chain.id);
+    settings.tiers.sort_by(|a, b| (&a.asset, a.from).cmp(&(&b.asset, b.from)));
     check(&settings).map_err(|reason| Fault::dead_letter("invalid_settings", reason))?;
     let known = SETTINGS.get(&context.state, ())?;
     settings.version = known.as_ref().map_or(0, |known| known.version);
@@ -35,6 +42,11 @@ pub(super) fn put(context: &mut Context<'_>, mut settings: Settings) -> Result<(
     SETTINGS.put(&mut context.state, (), &settings)?;
     say(context, &settings);
     Ok(())
+}
+
+/// The settings in force.
+pub(super) fn in_force(state: &dyn State) -> Result<Option<Settings>, StateError> {
+    SETTINGS.get(state, ())
 }
 
 fn say(context: &mut Context<'_>, settings: &Settings) {
@@ -55,6 +67,7 @@ fn say(context: &mut Context<'_>, settings: &Settings) {
 fn check(settings: &Settings) -> Result<(), String> {
     check_chains(settings)?;
     check_assets(settings)?;
+    tiers::check(settings)?;
     if settings.fee.parts_per_million > WHOLE_PPM {
         return Err(format!("fee.parts_per_million is more than {WHOLE_PPM}, which is the whole amount"));
     }

@@ -193,6 +193,7 @@ fn tell_incomplete(
         token: watch.token,
         deadline: watch.deadline,
         policy: watch.policy,
+        exact: None,
     };
     letters::emit("look_back_incomplete", reason, letter, &Message::from(record), chain, context)
 }

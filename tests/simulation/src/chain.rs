@@ -54,6 +54,8 @@ pub struct Target {
     pub deadline: Timestamp,
     /// Whether the address was not given out yet.
     pub early: bool,
+    /// Whether it is the address of other payments too.
+    pub shared: bool,
 }
 
 /// What a node knows: a head and the final block below it.
@@ -165,8 +167,9 @@ impl Chain {
         let count = machine.random.index(4);
         // Most addresses are paid once or twice, some again and again.
         let paid = &self.paid;
-        let open =
-            targets.iter().filter(|target| !paid.contains(&target.address) || machine.random.chance(30));
+        let open = targets
+            .iter()
+            .filter(|target| target.shared || !paid.contains(&target.address) || machine.random.chance(30));
         let open: Vec<_> = open.copied().collect();
         let mut transfers: Vec<_> = (0..count).filter_map(|_| self.payment(&open, machine)).collect();
         let mut time = seconds(machine.now());

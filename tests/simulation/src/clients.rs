@@ -16,7 +16,7 @@ use streambook_model::{
     position::{Partition, TopicPartition},
     records::{
         book::{AcceptPayment, Caller, CancelPayment, CreatePayment, CreateRefund, Idempotency, ReplyTo},
-        payment::{Payment, PaymentMethod},
+        payment::{Matching, Payment, PaymentMethod},
     },
     topics,
 };
@@ -47,6 +47,7 @@ enum Body {
         asset: String,
         method: PaymentMethod,
         expires: u32,
+        matching: Option<Matching>,
     },
     Cancel(PaymentId),
     Accept(PaymentId),
@@ -145,12 +146,17 @@ impl Clients {
                 asset: asset.into(),
                 method: PaymentMethod::Card,
                 expires,
+                matching: None,
             });
         }
         let units = [1_000, 999, 20_001, 123_456_789].get(machine.random.index(4)).copied().unwrap_or(1_000);
         let asset = machine.random.pick(chains).map_or_else(String::new, asset_of);
         let asset = if machine.random.chance(3) { "doge:7".to_owned() } else { asset };
-        Ok(Body::Create { amount: amount(units)?, asset, method: PaymentMethod::Chain, expires })
+        let matching = machine.random.chance(40).then_some(Matching::ExactAmount);
+        // Short and of few prices, so that an amount is given again within the run.
+        let exact = matching.is_some() && machine.random.chance(70);
+        let (units, expires) = if exact { (1_000, 60) } else { (units, expires) };
+        Ok(Body::Create { amount: amount(units)?, asset, method: PaymentMethod::Chain, expires, matching })
     }
 
     fn refund(payment: &Payment, cards: &mut Cards, machine: &mut Machine) -> Result<Body, Violation> {
@@ -305,7 +311,8 @@ impl Clients {
             .filter_map(|payment| {
                 let address = payment.deposit_address?.as_bytes().into();
                 let (amount, deadline) = (payment.amount.units(), payment.expires_at);
-                Some(Target { address, amount, deadline, early: false })
+                let shared = payment.reserved_until.is_some();
+                Some(Target { address, amount, deadline, early: false, shared })
             })
             .collect();
         if machine.weather == Weather::Stormy && machine.random.chance(25) {
@@ -325,7 +332,13 @@ impl Clients {
         let next = given.max().map_or(0, |highest| highest + 1);
         let address = wallet::address(partition, next)?;
         let deadline = machine.now();
-        Some(Target { address: address.as_bytes().into(), amount: 1_000, deadline, early: true })
+        Some(Target {
+            address: address.as_bytes().into(),
+            amount: 1_000,
+            deadline,
+            early: true,
+            shared: false,
+        })
     }
 }
 
@@ -336,7 +349,7 @@ impl Request {
         let reply = ReplyTo { partition: self.instance, request: id };
         let caller = Caller { merchant: self.merchant, livemode: self.livemode, reply, idempotency };
         Ok(match self.body.clone() {
-            Body::Create { amount, asset, method, expires } => Message::from(CreatePayment {
+            Body::Create { amount, asset, method, expires, matching } => Message::from(CreatePayment {
                 meta,
                 caller,
                 payment: PaymentId::from_bits(machine.random.id()),
@@ -347,6 +360,7 @@ impl Request {
                 description: None,
                 metadata: Metadata::default(),
                 expires_in_seconds: expires,
+                matching,
             }),
             Body::Cancel(payment) => CancelPayment { meta, caller, payment }.into(),
             Body::Accept(payment) => AcceptPayment { meta, caller, payment }.into(),

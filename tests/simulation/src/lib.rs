@@ -13,7 +13,7 @@
 //! | `tasks`, `mutants` | the runtime of both engines, and processors that are broken on purpose |
 //! | `chain`, `verified`, `cards`, `clients`, `operator` | what happens outside: blocks, Stripe, merchants, administration |
 //! | `machine`, `world`, `rest` | the schedule, and how everything comes to rest |
-//! | `history`, `invariants`, `oracle` | what was recorded, and whether it is right |
+//! | `history`, `invariants`, `oracle`, `matching` | what was recorded, and whether it is right |
 //! | `run` | one seed |
 
 pub mod cards;
@@ -25,6 +25,7 @@ pub mod history;
 pub mod invariants;
 pub mod log;
 pub mod machine;
+pub mod matching;
 pub mod mutants;
 pub mod mutation;
 pub mod operator;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use streambook_model::{
     bytes::TokenValue,
     message::Message,
+    money::Amount,
     records::{chain::TransferStatus, stripe::CardFactKind},
     time::Timestamp,
     topics::TopicDef,
@@ -107,6 +108,24 @@ fn change(mutation: Mutation, message: Message) -> Option<Message> {
         (Mutation::DropWebhook, Message::EndpointChanged(mut changed)) => {
             changed.endpoint.events.retain(|event| event != "*");
             changed.into()
+        }
+        (Mutation::WrongTolerance, Message::MerchantChanged(mut changed)) => {
+            if let Some(tolerance) = &mut changed.merchant.tolerance {
+                tolerance.parts_per_million += 1_000;
+            }
+            changed.into()
+        }
+        (Mutation::MatchAfterTheReservation, Message::WatchAddress(mut watch)) => {
+            if let Some(exact) = &mut watch.exact {
+                exact.until = exact.until.plus_seconds(86_400);
+            }
+            watch.into()
+        }
+        (Mutation::MatchOneUnitMore, Message::WatchAddress(mut watch)) => {
+            if let Some(exact) = &mut watch.exact {
+                exact.amount = exact.amount.plus(Amount::new(1).ok()?).ok()?;
+            }
+            watch.into()
         }
         // A block whose transfers to addresses that nobody watches yet are not kept would look like this one, in which
         // a payment's first transfer is never there to be found.

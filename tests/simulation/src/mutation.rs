@@ -46,11 +46,17 @@ pub enum Mutation {
     DropCardFee,
     /// One webhook message of each event is left out.
     DropWebhook,
+    /// A merchant's tolerance is a thousandth more than it said.
+    WrongTolerance,
+    /// An exact amount is matched for a day longer than it is reserved.
+    MatchAfterTheReservation,
+    /// A transfer one unit above the exact amount is taken for it.
+    MatchOneUnitMore,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::DropReceiverCheck,
         Self::CommitStateBeforeOutputs,
         Self::CommitOutputsBeforeState,
@@ -71,5 +77,8 @@ impl Mutation {
         Self::SkipLookBack,
         Self::DropCardFee,
         Self::DropWebhook,
+        Self::WrongTolerance,
+        Self::MatchAfterTheReservation,
+        Self::MatchOneUnitMore,
     ];
 }

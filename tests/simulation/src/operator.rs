@@ -9,8 +9,11 @@ use streambook_model::{
     message::Message,
     records::{
         book::ReplyTo,
-        registry::{Administrator, Endpoint, Merchant, PutEndpoint, PutMerchant, PutSettings, SealedSecret},
-        settings::{ChainSettings, FeeSchedule, Settings},
+        registry::{
+            Administrator, AssetAmount, Endpoint, FixedAddress, Merchant, PutEndpoint, PutMerchant,
+            PutSettings, SealedSecret, Tolerance,
+        },
+        settings::{ChainSettings, FeeSchedule, PolicyTier, Settings},
     },
     topics,
 };
@@ -18,6 +21,7 @@ use streambook_processors::book::ledger::BUILTIN_POSTINGS;
 
 use crate::{
     chain::Chain,
+    clients::amount,
     machine::Machine,
     violation::{Check, Violation},
     wallet::XPUB,
@@ -88,10 +92,43 @@ impl Operator {
 
     fn put_merchant(&self, id: MerchantId, machine: &mut Machine) -> Check {
         let settlement = if machine.random.chance(60) { "custodial" } else { "direct" }.to_owned();
-        let merchant = Merchant { id, name: "shop".into(), settlement, created_at: machine.now() };
+        let merchant = Merchant {
+            id,
+            name: "shop".into(),
+            settlement,
+            created_at: machine.now(),
+            addresses: self.addresses(id, machine),
+            tolerance: self.tolerance(machine)?,
+        };
         let (administrator, meta) = administrator(machine);
         let put = Message::from(PutMerchant { meta, administrator, merchant });
         machine.append(topics::REGISTRY_INBOX, &id.to_string(), &put).map(drop)
+    }
+
+    /// On most chains an address of its own, now and then another one.
+    fn addresses(&self, id: MerchantId, machine: &mut Machine) -> Vec<FixedAddress> {
+        let mut addresses = Vec::new();
+        for chain in &self.settings.chains {
+            if machine.random.chance(85) {
+                let mut address = [0x5a; 20];
+                address[..16].copy_from_slice(id.bits());
+                address[19] = u8::from(machine.random.chance(20));
+                addresses.push(FixedAddress { chain: chain.id, address: Address::new(address) });
+            }
+        }
+        addresses
+    }
+
+    fn tolerance(&self, machine: &mut Machine) -> Result<Option<Tolerance>, Violation> {
+        if machine.random.chance(50) {
+            return Ok(None);
+        }
+        let parts_per_million = u32::try_from(machine.random.below(20_000)).unwrap_or(0);
+        let mut tokens = self.settings.assets.iter().filter(|asset| asset.contract.is_some());
+        let token = tokens.next().map(|asset| asset.id.clone()).filter(|_| machine.random.chance(50));
+        let least = amount(i128::from(machine.random.between(1, 30)))?;
+        let amounts = token.map(|asset| AssetAmount { asset, amount: least }).into_iter().collect();
+        Ok(Some(Tolerance { parts_per_million, amounts }))
     }
 
     fn put_endpoint(&mut self, machine: &mut Machine) -> Check {
@@ -155,23 +192,48 @@ fn settings(chains: &[Chain], machine: &mut Machine) -> Result<Settings, Violati
         assets.push(asset(&asset_of(chain), 6, Some(chain.token))?);
         assets.push(asset(&format!("eurc:{}", chain.id), 6, Some(chain.other))?);
     }
-    let chains = chains.iter().map(|chain| {
-        let by_tag = chain.has_tags && machine.random.chance(30);
-        let depth = u32::try_from(machine.random.between(1, 5)).ok();
-        ChainSettings {
-            id: chain.id,
-            policy: ConfirmationPolicy { depth: depth.filter(|_| !by_tag) },
-            look_back_seconds: 86_400,
-        }
-    });
+    let tiers = tiers(chains, machine)?;
+    let chains: Vec<_> = chains
+        .iter()
+        .map(|chain| {
+            let by_tag = chain.has_tags && machine.random.chance(30);
+            let depth = u32::try_from(machine.random.between(1, 5)).ok();
+            ChainSettings {
+                id: chain.id,
+                policy: ConfirmationPolicy { depth: depth.filter(|_| !by_tag) },
+                look_back_seconds: 86_400,
+            }
+        })
+        .collect();
     Ok(Settings {
         version: 1,
         assets,
-        chains: chains.collect(),
+        chains,
         fee: FeeSchedule { parts_per_million: 5_000 },
         xpub: Some(XPUB.to_owned()),
         postings: postings(),
+        tiers,
+        exact_amount_grace_seconds: u32::try_from(machine.random.between(1, 40)).unwrap_or(60),
     })
+}
+
+/// For some chains another policy from an amount on.
+fn tiers(chains: &[Chain], machine: &mut Machine) -> Result<Vec<PolicyTier>, Violation> {
+    let mut tiers = Vec::new();
+    for chain in chains {
+        for from in [1_001, 20_000] {
+            if machine.random.chance(50) {
+                let by_tag = chain.has_tags && machine.random.chance(40);
+                let depth = u32::try_from(machine.random.between(1, 8)).ok().filter(|_| !by_tag);
+                let asset = asset_of(chain).parse();
+                let asset = asset.map_err(|_| Violation::new("simulator", "an asset of a chain"))?;
+                let policy = ConfirmationPolicy { depth };
+                // The chain's own policy changes while the tiers stay.
+                tiers.push(PolicyTier { asset, from: amount(from)?, policy, allow_weaker: true });
+            }
+        }
+    }
+    Ok(tiers)
 }
 
 /// The built-in templates without their comments: each change of the settings is written to every partition.

@@ -15,7 +15,6 @@ use streambook_model::{
     chain::ChainId,
     id::PaymentId,
     message::Message,
-    position::TopicPartition,
     records::{
         book::CreatePayment,
         payment::{Payment, PaymentMethod, PaymentStatus, PaymentTransferStatus},
@@ -29,6 +28,7 @@ use crate::{
     cards::{Card, Verdict},
     history::History,
     invariants::{audit, decided},
+    matching::{Came, InForce, check_apart, check_put_aside, is_own},
     violation::{Check, Violation},
     world::World,
 };
@@ -46,8 +46,7 @@ struct Paid {
 /// What a payment's commands and terms were.
 struct Agreed<'h> {
     command: &'h CreatePayment,
-    settlement: String,
-    parts_per_million: i128,
+    in_force: InForce<'h>,
     canceled: bool,
     /// For each acceptance: what was confirmed, and that less what had been refunded unapplied.
     accepted: Vec<(i128, i128)>,
@@ -100,7 +99,38 @@ pub fn check(world: &World, history: &History) -> Check {
     if let Some(id) = stranger {
         return Err(Violation::of("oracle_payment", *id, "nobody's accepted command created it"));
     }
+    check_apart(last.values().copied())?;
+    let payments: Vec<_> = last.values().copied().collect();
+    check_put_aside(history, &came(world), &payments)?;
     check_balances(&balances, history)
+}
+
+/// Every transfer of an accepted token on the canonical chains, with its block.
+fn came(world: &World) -> Vec<Came> {
+    let mut came = Vec::new();
+    for chain in &world.chains {
+        for block in chain.blocks.canonical_blocks(1) {
+            let at = Timestamp::from_seconds(block.header().timestamp).unwrap_or_default();
+            for made in block.transactions().iter().filter(|made| made.outcome == Outcome::Succeeded) {
+                for log in &made.logs {
+                    let (token, [topic, _, to]) = (log.address, log.topics()) else { continue };
+                    let value = U256::from_be_slice(&log.data.data);
+                    if *topic != TRANSFER_TOPIC
+                        || value.is_zero()
+                        || ![chain.token, chain.other].contains(&token)
+                    {
+                        continue;
+                    }
+                    // What is beyond the range is nobody's amount, and put aside like all else.
+                    let units = i128::try_from(value).unwrap_or(i128::MAX);
+                    let (token, to) =
+                        (token.into_array(), alloy_primitives::Address::from_word(*to).into_array());
+                    came.push(Came { block: block.hash().0, tx: made.hash().0, token, to, units, at });
+                }
+            }
+        }
+    }
+    came
 }
 
 /// Every transfer of the canonical chains, by chain, token and receiver.
@@ -134,7 +164,9 @@ fn paid_to(payment: &Payment, received: &Received) -> Vec<Paid> {
     let bytes = |address: Option<Address>| address.map(|address| *address.as_bytes());
     let of = (payment.chain, bytes(payment.token), bytes(payment.deposit_address));
     let (Some(chain), Some(token), Some(address)) = of else { return Vec::new() };
-    received.get(&(chain, token, address)).cloned().unwrap_or_default()
+    let mut paid = received.get(&(chain, token, address)).cloned().unwrap_or_default();
+    paid.retain(|paid| is_own(payment, paid.units, paid.at));
+    paid
 }
 
 /// What each payment that was accepted was, and what was accepted of it later.
@@ -146,10 +178,10 @@ fn agreed(history: &History) -> Result<BTreeMap<PaymentId, Agreed<'_>>, Violatio
         }
         match decided.command {
             Message::CreatePayment(command) => {
-                let (settlement, parts_per_million) =
-                    terms(history, decided.partition, decided.offset, command);
+                let merchant = command.caller.merchant;
+                let in_force = InForce::before(history, decided.partition, decided.offset, merchant);
                 let (canceled, accepted, refunds) = (false, Vec::new(), Vec::new());
-                let agreed = Agreed { command, settlement, parts_per_million, canceled, accepted, refunds };
+                let agreed = Agreed { command, in_force, canceled, accepted, refunds };
                 if all.insert(command.payment, agreed).is_some() {
                     return Err(Violation::of("oracle_payment", command.payment, "it was created twice"));
                 }
@@ -184,36 +216,6 @@ fn agreed(history: &History) -> Result<BTreeMap<PaymentId, Agreed<'_>>, Violatio
         }
     }
     Ok(all)
-}
-
-/// Settlement and fee in force in this inbox before this offset.
-fn terms(
-    history: &History,
-    partition: &TopicPartition,
-    offset: u64,
-    command: &CreatePayment,
-) -> (String, i128) {
-    let (mut settlement, mut fee, mut newest) = (String::new(), 0, 0);
-    let mut changes = 0;
-    let entries = history.log.get(partition).map_or(&[][..], Vec::as_slice);
-    for entry in entries.iter().take_while(|entry| entry.offset.0 < offset) {
-        // A repeat of an older change is not a change.
-        let seq = entry.message.meta().source.as_ref().map_or(0, |source| source.seq);
-        match &entry.message {
-            Message::SettingsChanged(changed) if changed.settings.version > newest => {
-                newest = changed.settings.version;
-                fee = i128::from(changed.settings.fee.parts_per_million);
-            }
-            Message::MerchantChanged(changed)
-                if changed.merchant.id == command.caller.merchant && seq > changes =>
-            {
-                changes = seq;
-                settlement.clone_from(&changed.merchant.settlement);
-            }
-            _ => {}
-        }
-    }
-    (settlement, fee)
 }
 
 /// What was refunded of a payment, applied and unapplied, by what was posted before an offset of its inbox.
@@ -308,8 +310,15 @@ fn money(
         return Err(Violation::of("oracle_refund", payment.id, detail));
     }
     money.applied = applied(agreed, payment, &money, history)?;
-    money.fee = (money.applied * agreed.parts_per_million + 500_000) / 1_000_000;
+    money.fee = (money.applied * agreed.in_force.fee() + 500_000) / 1_000_000;
     Ok(money)
+}
+
+/// What a payment is paid with, if it is: all that is confirmed up to the tolerance above the amount, once the amount less
+/// the tolerance came in time.
+fn paid(agreed: &Agreed<'_>, payment: &Payment, money: &Money) -> Option<i128> {
+    let (amount, tolerance) = (payment.amount.units(), agreed.in_force.tolerance(agreed.command));
+    (money.timely >= amount - tolerance).then(|| money.confirmed.min(amount + tolerance))
 }
 
 /// The acceptance in force: the highest that what is confirmed covers.
@@ -325,7 +334,7 @@ fn applied(
     money: &Money,
     history: &History,
 ) -> Result<i128, Violation> {
-    let nominal = if money.timely >= payment.amount.units() { payment.amount.units() } else { 0 };
+    let nominal = paid(agreed, payment, money).unwrap_or(0);
     let highest = nominal.max(acceptance(agreed, money).map_or(0, |(_, net)| net));
     let expected = highest.min(money.confirmed - money.refunded_unapplied).max(0);
     let of_payment = history.transactions().filter(|posted| posted.payment == Some(payment.id));
@@ -349,7 +358,7 @@ fn status(
 ) -> PaymentStatus {
     let disputed =
         card.and_then(|card| card.dispute.as_ref()).is_some_and(|dispute| dispute.verdict != Verdict::Won);
-    let paid = (money.timely >= payment.amount.units()).then_some(payment.amount.units());
+    let paid = paid(agreed, payment, money);
     let credited = acceptance(agreed, money).map(|(confirmed, _)| confirmed).max(paid);
     let complete = |status| matches!(status, PaymentStatus::Completed | PaymentStatus::Overpaid);
     let was_complete =
@@ -375,11 +384,10 @@ fn check_payment(
     history: &History,
 ) -> Check {
     let command = agreed.command;
-    let terms = (command.amount, &command.asset, command.method, command.caller.merchant);
+    agreed.in_force.check(command, payment)?;
+    let terms = (&command.asset, command.method, command.caller.merchant);
     let expires = command.meta.recorded_at.plus_seconds(command.expires_in_seconds);
-    if terms != (payment.amount, &payment.asset, payment.method, payment.merchant)
-        || expires != payment.expires_at
-    {
+    if terms != (&payment.asset, payment.method, payment.merchant) || expires != payment.expires_at {
         return Err(Violation::of("oracle_terms", payment.id, format!("{payment:?}")));
     }
     let expected = status(agreed, payment, money, card, history);
@@ -406,7 +414,7 @@ fn add(balances: &mut Balances, agreed: &Agreed<'_>, payment: &Payment, money: &
     let held = money.confirmed - money.refunded - money.card_fee - money.withdrawn - money.dispute_fee;
     let clearing = money.confirmed - money.applied - money.refunded_unapplied;
     let mut parts = vec![(merchant("clearing"), -clearing), (platform("fees"), -money.fee)];
-    if agreed.settlement == "direct" {
+    if agreed.in_force.settlement() == "direct" {
         parts.extend([
             (merchant(if on_chain { "wallet" } else { "stripe" }), held),
             (merchant("revenue"), -money.applied),

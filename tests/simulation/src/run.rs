@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use streambook_model::records::chain::TransferStatus;
 
 use crate::{
-    faults::Faults, history::History, invariants, machine::Engine, mutation::Mutation, oracle,
+    faults::Faults, history::History, invariants, machine::Engine, matching, mutation::Mutation, oracle,
     violation::Violation, world::World,
 };
 
@@ -116,6 +116,7 @@ fn report(world: &World, history: &History) -> Report {
     }
     let mut faults = world.machine.faults.clone();
     (0..final_transfers_taken_back(history)).for_each(|_| faults.count("final transfer taken back"));
+    matching::count(history, &mut faults);
     Report {
         faults,
         engine: world.machine.engine,

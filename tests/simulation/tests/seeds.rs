@@ -16,7 +16,7 @@ const SEEDS: u64 = 2_000;
 const PROGRESS: Duration = Duration::from_secs(20);
 
 /// Every kind of fault that must have happened over all seeds, so that none of them is silently switched off.
-const KINDS: [&str; 38] = [
+const KINDS: [&str; 42] = [
     "API instance stuck",
     "Stripe event repeated",
     "acknowledgement lost",
@@ -30,6 +30,7 @@ const KINDS: [&str; 38] = [
     "command delayed",
     "commit torn",
     "configuration changed",
+    "completed within a tolerance",
     "conflicting Stripe event",
     "conflicting block",
     "connector appended twice",
@@ -41,6 +42,8 @@ const KINDS: [&str; 38] = [
     "dispute won",
     "final transfer taken back",
     "fork below finality",
+    "exact amount given again and matched",
+    "exact amount matched",
     "key reused for another request",
     "machine crashed",
     "node failed",
@@ -52,6 +55,7 @@ const KINDS: [&str; 38] = [
     "reorganisation just above finality",
     "request retried",
     "task stuck",
+    "transfer to a shared address put aside",
     "two owners",
     "unsynced writes lost",
     "zombie went on",

@@ -118,6 +118,7 @@ impl Shop {
             description: None,
             metadata: Metadata::default(),
             expires_in_seconds: EXPIRES_IN_SECONDS,
+            matching: None,
         })
     }
 

@@ -146,6 +146,8 @@ impl Plant {
                 name: "shop".into(),
                 settlement: "custodial".into(),
                 created_at: clock::system()(),
+                addresses: Vec::new(),
+                tolerance: None,
             };
             let administrator = Administrator { key: None, reply: None, idempotency: None };
             let put = PutMerchant { meta: meta(&id.to_string()), administrator, merchant };
@@ -168,6 +170,8 @@ impl Plant {
             fee: FeeSchedule { parts_per_million: 5_000 },
             xpub: Some(TEST_XPUB.into()),
             postings: BUILTIN_POSTINGS.into(),
+            tiers: Vec::new(),
+            exact_amount_grace_seconds: 86_400,
         }
     }
 

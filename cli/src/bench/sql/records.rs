@@ -247,6 +247,10 @@ fn payment(number: u64, merchant: MerchantId, asset: AssetId) -> anyhow::Result<
         created_at,
         expires_at: created_at,
         completed_at: None,
+        price: None,
+        tolerance: None,
+        matching: None,
+        reserved_until: None,
     })
 }
 

@@ -312,13 +312,22 @@ pub(super) async fn administer(log: &Arc<EmbeddedLog>) {
         fee: FeeSchedule { parts_per_million: 5_000 },
         xpub: None,
         postings: BUILTIN_POSTINGS.to_owned(),
+        tiers: Vec::new(),
+        exact_amount_grace_seconds: 86_400,
     };
     let administrator = Administrator { key: None, reply: None, idempotency: None };
     let mut commands = vec![Message::from(PutSettings { meta: meta("settings"), settings })];
     for number in 0..MERCHANTS {
         let id = merchant(number);
         let created_at = Timestamp::from_millis(NOW);
-        let shop = Merchant { id, name: "Shop".into(), settlement: "custodial".into(), created_at };
+        let shop = Merchant {
+            id,
+            name: "Shop".into(),
+            settlement: "custodial".into(),
+            created_at,
+            addresses: Vec::new(),
+            tolerance: None,
+        };
         let administrator = administrator.clone();
         commands.push(
             PutMerchant { meta: meta(format!("merchant-{number}")), administrator, merchant: shop }.into(),
@@ -380,6 +389,7 @@ fn create(number: u64, amount: Amount) -> Message {
         description: None,
         metadata: empty(),
         expires_in_seconds: 3_600,
+        matching: None,
     };
     command.into()
 }

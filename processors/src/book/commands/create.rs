@@ -13,15 +13,14 @@ use streambook_runtime::processor::Context;
 
 use super::{
     super::{
-        address,
-        confirmations::{ChainIntent, Intent, PaymentState},
+        confirmations::{Intent, PaymentState},
         deadlines,
         reply::{self, Answer, Denied},
         settings::Accepting,
         settle,
         tables::{self, MERCHANTS, SETTINGS},
     },
-    Done, is_callers,
+    Done, is_callers, terms,
 };
 
 /// The shortest and the longest time a payment can be open, in seconds: a minute, and seven days.
@@ -39,12 +38,12 @@ pub(super) fn decide(context: &mut Context<'_>, command: CreatePayment) -> Resul
         let detail = format!("there are no posting templates for the settlement `{}`", merchant.settlement);
         return Err(reply::conflict("unknown_settlement", format!("{detail}; the operator must set it up")));
     }
-    let chain = match command.method {
-        PaymentMethod::Chain => Some(chain_intent(context, &accepting, &asset)?),
-        PaymentMethod::Card => card_allowed(&asset).map(|()| None)?,
+    let paying = match command.method {
+        PaymentMethod::Chain => terms::on_chain(context, &accepting, &merchant, &asset, &command)?,
+        PaymentMethod::Card => card_allowed(&asset).and_then(|()| terms::by_card(&command))?,
     };
     let created_at = context.now();
-    let mut payment = PaymentState::new(Intent {
+    let intent = Intent {
         id: command.payment,
         merchant: command.caller.merchant,
         livemode: command.caller.livemode,
@@ -52,16 +51,17 @@ pub(super) fn decide(context: &mut Context<'_>, command: CreatePayment) -> Resul
         method: command.method,
         asset: asset.id,
         scale: asset.scale,
-        amount: command.amount,
+        amount: paying.amount,
         fee: accepting.fee,
-        chain,
+        chain: paying.chain,
         reference_id: command.reference_id,
         description: command.description,
         metadata: command.metadata,
         created_at,
         expires_at: created_at.plus_seconds(command.expires_in_seconds),
-    });
-    watch(context, &payment.intent)?;
+    };
+    let mut payment = PaymentState::new(intent, paying.terms);
+    watch(context, &payment)?;
     settle::announce(context, &mut payment, PaymentEventType::Created, None, created_at)?;
     tables::put_payment(&mut context.state, &payment)?;
     Ok(Done::now(Answer::Payment(payment.snapshot()?)))
@@ -70,7 +70,7 @@ pub(super) fn decide(context: &mut Context<'_>, command: CreatePayment) -> Resul
 /// The same command a second time gives the same payment. Ids are random, so another merchant's can only be a mistake.
 fn again(known: &PaymentState, caller: &Caller) -> Result<Done, Denied> {
     if is_callers(known, caller) {
-        Ok(Done::before(Answer::Payment(known.intent.as_created())))
+        Ok(Done::before(Answer::Payment(known.as_created())))
     } else {
         Err(reply::conflict("payment_id_taken", "this payment id is in use; send the request again"))
     }
@@ -103,31 +103,9 @@ fn card_allowed(asset: &Asset) -> Result<(), Denied> {
     Err(reply::invalid("asset_not_payable_by_card", "asset", detail))
 }
 
-fn chain_intent(
-    context: &mut Context<'_>,
-    accepting: &Accepting,
-    asset: &Asset,
-) -> Result<ChainIntent, Denied> {
-    let (Some(chain), Some(token)) = (asset.id.chain(), asset.contract) else {
-        let detail =
-            format!("`{}` is not on a chain; use a token such as `usdc:1`, or the method `card`", asset.id);
-        return Err(reply::invalid("asset_not_on_chain", "asset", detail));
-    };
-    let settings = accepting.chain(chain).ok_or_else(|| unavailable("its chain is not configured"))?;
-    let deposit = address::next(context)?;
-    let deposit =
-        deposit.ok_or_else(|| unavailable("there is no extended public key to derive addresses from"))?;
-    Ok(ChainIntent { chain, token, address: deposit.address, path: deposit.path, policy: settings.policy })
-}
-
-fn unavailable(why: &str) -> Denied {
-    let detail =
-        format!("this asset cannot be paid on its chain at the moment: {why}; the operator must set it up");
-    reply::conflict("chain_payments_unavailable", detail)
-}
-
 /// Asks for what will be reported of the payment: transfers from its chain, or a tick at its deadline.
-fn watch(context: &mut Context<'_>, intent: &Intent) -> Result<(), Denied> {
+fn watch(context: &mut Context<'_>, payment: &PaymentState) -> Result<(), Denied> {
+    let intent = &payment.intent;
     let Some(chain) = &intent.chain else { return Ok(deadlines::watch(&mut context.state, intent)?) };
     let watch = WatchAddress {
         meta: context.meta(intent.created_at),
@@ -139,6 +117,7 @@ fn watch(context: &mut Context<'_>, intent: &Intent) -> Result<(), Denied> {
         token: chain.token,
         deadline: intent.expires_at,
         policy: chain.policy,
+        exact: payment.terms.exact,
     };
     context.emit(topics::CHAIN_INBOX, chain.chain.to_string(), watch);
     Ok(())

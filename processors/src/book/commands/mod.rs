@@ -8,6 +8,7 @@ mod accept;
 mod cancel;
 mod create;
 mod refund;
+mod terms;
 
 use streambook_model::{
     id::PaymentId,

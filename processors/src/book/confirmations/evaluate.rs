@@ -12,7 +12,8 @@ use super::state::PaymentState;
 pub(crate) struct Evaluation {
     /// Where the payment stands.
     pub(crate) status: PaymentStatus,
-    /// How much should be applied: the nominal amount once it is confirmed in time, or what the merchant accepted.
+    /// How much should be applied: what came, up to the amount and its tolerance, once enough is confirmed in time; or what
+    /// the merchant accepted.
     pub(crate) target: Amount,
 }
 
@@ -29,9 +30,17 @@ fn in_time(payment: &PaymentState) -> Amount {
     if payment.canceled { Amount::ZERO } else { payment.tally.in_time }
 }
 
+/// What the payment is paid with, if it is paid: all that is confirmed, up to the amount and its tolerance, once the amount
+/// less its tolerance is confirmed in time. So it only ever grows with what comes, and with no tolerance it is the amount.
+fn paid(payment: &PaymentState, confirmed: Amount) -> Result<Option<Amount>, AmountError> {
+    let (amount, tolerance) = (payment.intent.amount, payment.terms.tolerance);
+    let (least, most) = (amount.minus(tolerance)?, amount.plus(tolerance)?);
+    Ok((in_time(payment) >= least).then(|| confirmed.min(most)))
+}
+
 fn status(payment: &PaymentState) -> Result<PaymentStatus, AmountError> {
     let confirmed = payment.tally.confirmed()?;
-    let paid = (in_time(payment) >= payment.intent.amount).then_some(payment.intent.amount);
+    let paid = paid(payment, confirmed)?;
     let credited = payment.acceptance(confirmed).map(|accepted| accepted.confirmed).max(paid);
     Ok(match credited {
         _ if payment.disputes_opened > payment.disputes_won => PaymentStatus::Disputed,
@@ -60,8 +69,7 @@ fn unpaid_status(payment: &PaymentState, confirmed: Amount) -> PaymentStatus {
 
 fn target(payment: &PaymentState) -> Result<Amount, AmountError> {
     let confirmed = payment.tally.confirmed()?;
-    let paid = in_time(payment) >= payment.intent.amount;
-    let nominal = if paid { payment.intent.amount } else { Amount::ZERO };
+    let nominal = paid(payment, confirmed)?.unwrap_or(Amount::ZERO);
     let accepted = payment.acceptance(confirmed).map_or(Amount::ZERO, |accepted| accepted.net);
     // What went back to the payer before it was applied is not there to apply; what is sealed stays applied.
     let there = confirmed.minus(payment.refunds.unapplied)?;

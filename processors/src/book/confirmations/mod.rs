@@ -13,6 +13,6 @@ mod transfer;
 
 pub(crate) use self::{
     evaluate::evaluate,
-    state::{Application, CardMoney, ChainIntent, Intent, PaymentState, Split, TRANSFERS_KEPT, Tally},
+    state::{Application, CardMoney, ChainIntent, Intent, PaymentState, Split, TRANSFERS_KEPT, Tally, Terms},
     transfer::{Step, Transfer, observe},
 };

@@ -2,28 +2,26 @@
 
 use streambook_model::{
     money::{Amount, AmountError},
-    records::payment::{Payment, PaymentStatus, PaymentTransfer, PaymentTransferStatus},
+    records::payment::{Matching, Payment, PaymentStatus, PaymentTransfer, PaymentTransferStatus},
 };
 
-use super::{
-    state::{Intent, PaymentState},
-    transfer::Transfer,
-};
+use super::{state::PaymentState, transfer::Transfer};
 
-impl Intent {
-    /// The payment as it was in the answer to its creation. It follows from the intent, so that answer need not be kept.
+impl PaymentState {
+    /// The payment as it was in the answer to its creation. It follows from what was agreed, so that answer need not be kept.
     pub(crate) fn as_created(&self) -> Payment {
-        let chain = self.chain.as_ref();
+        let (of, terms) = (&self.intent, &self.terms);
+        let chain = of.chain.as_ref();
         Payment {
-            id: self.id,
-            merchant: self.merchant,
-            livemode: self.livemode,
+            id: of.id,
+            merchant: of.merchant,
+            livemode: of.livemode,
             version: 1,
             status: PaymentStatus::Pending,
-            method: self.method,
-            asset: self.asset.clone(),
-            scale: self.scale,
-            amount: self.amount,
+            method: of.method,
+            asset: of.asset.clone(),
+            scale: of.scale,
+            amount: of.amount,
             amount_received: Amount::ZERO,
             amount_confirmed: Amount::ZERO,
             amount_refunded: Amount::ZERO,
@@ -31,22 +29,24 @@ impl Intent {
             chain: chain.map(|chain| chain.chain),
             token: chain.map(|chain| chain.token),
             deposit_address: chain.map(|chain| chain.address),
-            derivation_path: chain.map(|chain| chain.path.clone()),
+            derivation_path: chain.map(|chain| chain.path.clone()).filter(|path| !path.is_empty()),
             policy: chain.map(|chain| chain.policy),
             confirmations: 0,
-            reference_id: self.reference_id.clone(),
-            description: self.description.clone(),
-            metadata: self.metadata.clone(),
+            reference_id: of.reference_id.clone(),
+            description: of.description.clone(),
+            metadata: of.metadata.clone(),
             transfers: Vec::new(),
             failure: None,
-            created_at: self.created_at,
-            expires_at: self.expires_at,
+            created_at: of.created_at,
+            expires_at: of.expires_at,
             completed_at: None,
+            price: terms.price,
+            tolerance: Some(terms.tolerance).filter(|tolerance| tolerance.is_positive()),
+            matching: terms.exact.map(|_| Matching::ExactAmount),
+            reserved_until: terms.exact.map(|exact| exact.until),
         }
     }
-}
 
-impl PaymentState {
     /// The payment as it is now.
     pub(crate) fn snapshot(&self) -> Result<Payment, AmountError> {
         let counts = |transfer: &&Transfer| transfer.status != PaymentTransferStatus::Orphaned;
@@ -62,7 +62,7 @@ impl PaymentState {
             transfers: self.transfers.iter().map(shown).collect(),
             failure: self.failure.clone().filter(|_| self.status == PaymentStatus::Failed),
             completed_at: self.completed_at,
-            ..self.intent.as_created()
+            ..self.as_created()
         })
     }
 }

@@ -9,6 +9,7 @@ use streambook_model::{
     metadata::Metadata,
     money::{Amount, AmountError},
     records::{
+        chain::ExactAmount,
         payment::{PaymentMethod, PaymentStatus},
         settings::FeeSchedule,
         stripe::CardFactKind,
@@ -54,10 +55,27 @@ pub(crate) struct ChainIntent {
     pub(crate) chain: ChainId,
     pub(crate) token: Address,
     pub(crate) address: Address,
-    /// The address's path below the operator's extended public key.
+    /// The address's path below the operator's extended public key; empty where the address is the merchant's own.
     pub(crate) path: String,
     /// The confirmation policy, frozen.
     pub(crate) policy: ConfirmationPolicy,
+}
+
+/// What was agreed beside the intent. It stands at the end of the payment's value, since it came later: a value of before
+/// ends where it begins ([`Terms::OF_BEFORE`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Terms {
+    /// What the merchant asked for, where the amount is another.
+    pub(crate) price: Option<Amount>,
+    /// By how much what is received may differ from the amount; always less than the amount.
+    pub(crate) tolerance: Amount,
+    /// Which transfers to a shared address are this payment's.
+    pub(crate) exact: Option<ExactAmount>,
+}
+
+impl Terms {
+    /// The terms of a payment that was made before there were any, as they are encoded.
+    pub(crate) const OF_BEFORE: &[u8] = &[0, 1, 0, 0];
 }
 
 /// Everything observed of a payment, and what was done about it.
@@ -90,6 +108,8 @@ pub(crate) struct PaymentState {
     pub(crate) completed_at: Option<Timestamp>,
     /// Card facts that came before the fact they follow from.
     pub(crate) held: Vec<CardMoney>,
+    /// What else was agreed.
+    pub(crate) terms: Terms,
 }
 
 /// Sums over the transfers, by what they mean for the payment. A card's charges count as confirmed.
@@ -186,7 +206,7 @@ pub(crate) struct CardMoney {
 
 impl PaymentState {
     /// A payment nothing has been observed of.
-    pub(crate) fn new(intent: Intent) -> Self {
+    pub(crate) fn new(intent: Intent, terms: Terms) -> Self {
         Self {
             intent,
             version: 0,
@@ -206,6 +226,7 @@ impl PaymentState {
             refunds: Split::default(),
             completed_at: None,
             held: Vec::new(),
+            terms,
         }
     }
 
@@ -242,5 +263,19 @@ impl PaymentState {
     pub(crate) fn split_refund(&self, amount: Amount) -> Result<Split, AmountError> {
         let unapplied = self.unapplied()?.max(Amount::ZERO).min(amount);
         Ok(Split { applied: amount.minus(unapplied)?, unapplied })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payment_of_before_has_the_terms_that_say_nothing() {
+        let bytes = streambook_runtime::table::Table::<Terms>::new(1);
+        let mut state = streambook_runtime::state::MemoryState::default();
+        bytes.put(&mut state, (), &Terms::default()).unwrap();
+        let stored = state.iter().next().unwrap().1;
+        assert_eq!(stored.get(1..), Some(Terms::OF_BEFORE));
     }
 }

@@ -4,6 +4,8 @@
 mod cards;
 mod chain;
 mod commands;
+mod matching;
 mod oracle;
 mod script;
 mod shop;
+mod terms;

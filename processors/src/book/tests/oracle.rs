@@ -7,12 +7,13 @@ use proptest::prelude::*;
 use streambook_model::records::{
     chain::TransferStatus,
     payment::{PaymentMethod, PaymentStatus},
+    registry::{Merchant, Tolerance},
     reply::CommandOutcome,
 };
 
 use super::{
     super::ledger::Account,
-    shop::{Late, Shop},
+    shop::{Late, SHOP, Shop, merchant},
 };
 
 const NOMINAL: i128 = 1_000;
@@ -38,6 +39,8 @@ const TRANSFERS: [(i128, Late); 6] = [
 
 #[derive(Debug, Default)]
 struct Oracle {
+    /// By how much what comes may differ.
+    tolerance: i128,
     transfers: BTreeMap<u8, TransferStatus>,
     deadline: bool,
     canceled: bool,
@@ -66,10 +69,14 @@ impl Oracle {
         if self.canceled { 0 } else { self.sum(TransferStatus::Confirmed, Late::No) }
     }
 
+    /// What a payment that is paid is paid with.
+    fn paid(&self) -> Option<i128> {
+        (self.timely() >= NOMINAL - self.tolerance).then(|| self.confirmed().min(NOMINAL + self.tolerance))
+    }
+
     fn status(&self) -> PaymentStatus {
         let (confirmed, timely) = (self.confirmed(), self.timely());
-        if let Some(credit) = self.acceptance().map(|(at, _)| at).max((timely >= NOMINAL).then_some(NOMINAL))
-        {
+        if let Some(credit) = self.acceptance().map(|(at, _)| at).max(self.paid()) {
             return if confirmed == credit { PaymentStatus::Completed } else { PaymentStatus::Overpaid };
         }
         let on_its_way = !self.canceled && self.sum(TransferStatus::Seen, Late::No) > 0;
@@ -91,7 +98,7 @@ impl Oracle {
 
     fn applied(&self) -> i128 {
         let confirmed = self.confirmed();
-        let nominal = if self.timely() >= NOMINAL { NOMINAL } else { 0 };
+        let nominal = self.paid().unwrap_or(0);
         let accepted = self.acceptance().map_or(0, |(_, net)| net);
         nominal.max(accepted).min(confirmed - self.refunded_unapplied).max(0)
     }
@@ -189,10 +196,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
-    fn books_and_status_follow_from_the_facts_alone(actions in prop::collection::vec(action(), 1..40)) {
+    fn books_and_status_follow_from_the_facts_alone(
+        actions in prop::collection::vec(action(), 1..40),
+        tolerance in prop::sample::select(vec![0, 1, 33, 50, 100]),
+    ) {
         let mut shop = Shop::open();
+        let parts_per_million = u32::try_from(tolerance * 1_000).unwrap();
+        let tolerated = Some(Tolerance { parts_per_million, amounts: Vec::new() });
+        shop.put_merchant(Merchant { tolerance: tolerated, ..merchant(SHOP) });
         shop.create(1, PaymentMethod::Chain, NOMINAL);
-        let (mut oracle, mut refunds) = (Oracle::default(), 0);
+        let (mut oracle, mut refunds) = (Oracle { tolerance, ..Oracle::default() }, 0);
         for action in actions {
             act(&mut shop, &mut oracle, action, &mut refunds);
             let payment = shop.last.clone().unwrap();

@@ -16,7 +16,11 @@ use super::{
 
 /// Runs a script on a payment of 1,000 units (fee 5).
 pub(super) fn check(method: PaymentMethod, script: &str) -> Shop {
-    let mut shop = Shop::open();
+    check_in(Shop::open(), method, script)
+}
+
+/// The same in a shop that was prepared.
+pub(super) fn check_in(mut shop: Shop, method: PaymentMethod, script: &str) -> Shop {
     shop.create(1, method, 1_000);
     let mut known = BTreeMap::new();
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -35,7 +39,7 @@ fn standing(shop: &Shop) -> String {
     format!("{status} {available} {clearing} {fees}")
 }
 
-fn step(shop: &mut Shop, line: &str, known: &mut BTreeMap<String, (i128, Late)>) {
+pub(super) fn step(shop: &mut Shop, line: &str, known: &mut BTreeMap<String, (i128, Late)>) {
     let (what, expect) = line.split_once("=>").unwrap_or((line, ""));
     let words: Vec<_> = what.split_whitespace().collect();
     let number = |index: usize| words[index].parse::<i128>().unwrap();

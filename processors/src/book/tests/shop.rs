@@ -38,7 +38,7 @@ static BOOK: BookProcessor = BookProcessor;
 pub(super) const START: i64 = 1_700_000_000_000;
 pub(super) const TOKEN: Address = Address::new([0xaa; 20]);
 pub(super) const SHOP: MerchantId = MerchantId::from_bits([7; 16]);
-const CHAIN: ChainId = ChainId(31337);
+pub(super) const CHAIN: ChainId = ChainId(31337);
 
 /// What one record led to.
 #[derive(Debug, Default)]
@@ -95,7 +95,15 @@ pub(super) fn settings() -> Settings {
         fee: FeeSchedule { parts_per_million: 5_000 },
         xpub: Some(TEST_XPUB.into()),
         postings: BUILTIN_POSTINGS.into(),
+        tiers: Vec::new(),
+        exact_amount_grace_seconds: 86_400,
     }
+}
+
+pub(super) fn merchant(id: MerchantId) -> Merchant {
+    let (name, settlement) = ("shop".to_owned(), "custodial".to_owned());
+    let created_at = Timestamp::from_millis(START);
+    Merchant { id, name, settlement, created_at, addresses: Vec::new(), tolerance: None }
 }
 
 pub(super) fn endpoint(number: u8, events: &[&str]) -> Endpoint {
@@ -145,9 +153,12 @@ impl Shop {
     }
 
     pub(super) fn add_merchant_settled(&mut self, id: MerchantId, settlement: &str) {
+        let settlement = settlement.to_owned();
+        self.put_merchant(Merchant { settlement, ..merchant(id) });
+    }
+
+    pub(super) fn put_merchant(&mut self, merchant: Merchant) {
         let meta = self.bench.meta();
-        let created_at = Timestamp::from_millis(START);
-        let merchant = Merchant { id, name: "shop".into(), settlement: settlement.into(), created_at };
         self.bench.feed(MerchantChanged { meta, merchant });
     }
 
@@ -244,6 +255,7 @@ impl Shop {
             description: None,
             metadata: Metadata::default(),
             expires_in_seconds: 1_800,
+            matching: None,
         }
     }
 

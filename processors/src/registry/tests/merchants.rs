@@ -1,5 +1,11 @@
 use streambook_log::partitioner::partition_of;
-use streambook_model::topics::SHARDS;
+use streambook_model::{
+    bytes::Address,
+    chain::ChainId,
+    money::Amount,
+    records::registry::{AssetAmount, FixedAddress, Tolerance},
+    topics::SHARDS,
+};
 
 use super::*;
 
@@ -77,4 +83,69 @@ fn a_record_of_another_topic_is_a_dead_letter() {
     let Message::MerchantChanged(mut changed) = changed else { panic!("{changed:?}") };
     changed.meta = scene.bench.meta();
     assert_eq!(scene.feed(changed).letter.unwrap().code, "unexpected_record");
+}
+
+fn with_addresses(name: &str, addresses: &[(u64, u8)]) -> Merchant {
+    let addresses = addresses
+        .iter()
+        .map(|(chain, byte)| FixedAddress { chain: ChainId(*chain), address: Address::new([*byte; 20]) });
+    Merchant { addresses: addresses.collect(), ..merchant(name) }
+}
+
+#[test]
+fn a_merchant_has_one_address_for_each_chain_and_may_change_it() {
+    let mut scene = Scene::with_shop();
+    let stored = scene.merchant(&with_addresses("shop", &[(137, 9), (1, 8)])).accepted().merchant.unwrap();
+    assert_eq!(stored, with_addresses("shop", &[(1, 8), (137, 9)]), "they are sorted by chain");
+    scene.merchant(&with_addresses("shop", &[(1, 7)])).accepted();
+    scene.merchant(&with_addresses("shop", &[(1, 8)])).accepted();
+    scene.merchant(&with_addresses("shop", &[(1, 8), (1, 9)])).refused(
+        "invalid_address",
+        422,
+        Some("addresses"),
+    );
+    scene.merchant(&with_addresses("shop", &[(1, 0)])).refused("invalid_address", 422, Some("addresses"));
+}
+
+#[test]
+fn two_merchants_never_share_an_address_also_after_it_was_given_up() {
+    let mut scene = Scene::with_shop();
+    scene.merchant(&with_addresses("shop", &[(1, 8)])).accepted();
+    scene.merchant(&with_addresses("other", &[(1, 8)])).refused("address_taken", 409, Some("addresses"));
+    scene.merchant(&with_addresses("shop", &[])).accepted();
+    scene.merchant(&with_addresses("other", &[(1, 8)])).refused("address_taken", 409, Some("addresses"));
+    scene.merchant(&with_addresses("other", &[(137, 8)])).accepted();
+}
+
+#[test]
+fn a_token_contract_is_nobodys_address() {
+    let mut scene = Scene::with_shop();
+    settings::put(&mut scene, &settings::settings());
+    scene.merchant(&with_addresses("shop", &[(1, 1)])).refused("invalid_address", 422, Some("addresses"));
+    scene.merchant(&with_addresses("shop", &[(137, 1)])).accepted();
+}
+
+#[test]
+fn a_tolerance_is_at_most_a_tenth_and_of_assets_that_there_are() {
+    let mut scene = Scene::with_shop();
+    settings::put(&mut scene, &settings::settings());
+    let least = |asset: &str, units| AssetAmount {
+        asset: asset.parse().unwrap(),
+        amount: Amount::new(units).unwrap(),
+    };
+    let with = |parts_per_million, amounts: &[AssetAmount]| Merchant {
+        tolerance: Some(Tolerance { parts_per_million, amounts: amounts.to_vec() }),
+        ..merchant("shop")
+    };
+    let (usd, usdc) = (least("usd", 1), least("usdc:1", 5));
+    let stored = scene.merchant(&with(100_000, &[usdc.clone(), usd.clone()])).accepted().merchant.unwrap();
+    assert_eq!(stored, with(100_000, &[usd.clone(), usdc.clone()]), "they are sorted by asset");
+    for wrong in [
+        with(100_001, &[]),
+        with(0, &[least("usd", 0)]),
+        with(0, &[least("dai:1", 1)]),
+        with(0, &[usd.clone(), usdc, usd]),
+    ] {
+        scene.merchant(&wrong).refused("invalid_tolerance", 422, Some("tolerance"));
+    }
 }

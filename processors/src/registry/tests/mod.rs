@@ -37,6 +37,8 @@ fn merchant(name: &str) -> Merchant {
         name: name.into(),
         settlement: "custodial".into(),
         created_at: Timestamp::from_millis(START),
+        addresses: Vec::new(),
+        tolerance: None,
     }
 }
 

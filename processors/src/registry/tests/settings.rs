@@ -4,9 +4,10 @@ use streambook_model::{
     asset::Asset,
     bytes::Address,
     chain::{ChainId, ConfirmationPolicy},
+    money::Amount,
     records::{
         registry::PutSettings,
-        settings::{ChainSettings, FeeSchedule, Settings},
+        settings::{ChainSettings, FeeSchedule, PolicyTier, Settings},
     },
     topics::SHARDS,
 };
@@ -25,7 +26,7 @@ fn asset(id: &str, contract: Option<u8>) -> Asset {
     Asset { id: id.parse().unwrap(), scale: 6, contract: contract.map(|byte| Address::new([byte; 20])) }
 }
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     Settings {
         version: 0,
         assets: vec![asset("usd", None), asset("usdc:1", Some(1))],
@@ -33,10 +34,12 @@ fn settings() -> Settings {
         fee: FeeSchedule { parts_per_million: 5_000 },
         xpub: None,
         postings: "# templates".into(),
+        tiers: Vec::new(),
+        exact_amount_grace_seconds: 86_400,
     }
 }
 
-fn put(scene: &mut Scene, settings: &Settings) -> Outcome {
+pub(super) fn put(scene: &mut Scene, settings: &Settings) -> Outcome {
     let meta = scene.bench.meta();
     scene.twice(PutSettings { meta, settings: settings.clone() })
 }
@@ -113,4 +116,56 @@ fn settings_that_cannot_be_right_are_dead_letters_that_say_what_to_do() {
         assert!(outcome.said.is_empty());
         assert_eq!(said(&put(&mut scene, &settings()))[0].version, 1);
     }
+}
+
+/// `usdc:1 100 finalized`, or a depth; `!` behind it where the operator wants a weaker one.
+fn tier(text: &str) -> PolicyTier {
+    let words: Vec<_> = text.split(' ').collect();
+    PolicyTier {
+        asset: words[0].parse().unwrap(),
+        from: Amount::new(words[1].parse().unwrap()).unwrap(),
+        policy: ConfirmationPolicy { depth: words[2].parse().ok() },
+        allow_weaker: words.get(3) == Some(&"!"),
+    }
+}
+
+fn check_tiers(tiers: &[&str], refused: Option<&str>) {
+    let mut scene = Scene::new();
+    let with = Settings { tiers: tiers.iter().map(|text| tier(text)).collect(), ..settings() };
+    let outcome = put(&mut scene, &with);
+    match refused {
+        None => {
+            let said = said(&outcome)[0].tiers.clone();
+            assert!(said.is_sorted_by_key(|tier| (tier.asset.clone(), tier.from)), "{said:?}");
+            assert_eq!(said.len(), tiers.len());
+        }
+        Some(says) => {
+            let letter = outcome.letter.unwrap();
+            assert_eq!(letter.code, "invalid_settings");
+            assert!(letter.reason.contains(says), "{}", letter.reason);
+        }
+    }
+}
+
+/// The chain's own policy is a depth of 3.
+#[test]
+fn more_money_never_waits_for_less_unless_the_operator_says_so() {
+    check_tiers(&["usdc:1 1000 finalized", "usdc:1 100 12"], None);
+    check_tiers(&["usdc:1 100 3", "usdc:1 1000 3"], None);
+    check_tiers(
+        &["usdc:1 100 2"],
+        Some("waits for 2 confirmations, less than the 3 confirmations before it"),
+    );
+    check_tiers(&["usdc:1 100 finalized", "usdc:1 1000 500"], Some("less than the `finalized` before it"));
+    check_tiers(&["usdc:1 100 finalized", "usdc:1 1000 500 !"], None);
+    check_tiers(&["usdc:1 100 2 !", "usdc:1 1000 3"], None);
+}
+
+#[test]
+fn tiers_that_mean_nothing_are_refused() {
+    check_tiers(&["usdc:1 100 5", "usdc:1 100 6"], Some("is there twice"));
+    check_tiers(&["usdc:1 0 5"], Some("more than zero"));
+    check_tiers(&["usdc:1 100 0 !"], Some("depth 0"));
+    check_tiers(&["usdc:56 100 5"], Some("not a token of a chain here"));
+    check_tiers(&["usd 100 5"], Some("not a token of a chain here"));
 }

@@ -77,6 +77,8 @@ pub(super) fn settings(meta: Meta, version: u32) -> SettingsChanged {
         fee: FeeSchedule { parts_per_million: 0 },
         xpub: None,
         postings: String::new(),
+        tiers: Vec::new(),
+        exact_amount_grace_seconds: 86_400,
     };
     SettingsChanged { meta, settings }
 }
@@ -206,6 +208,7 @@ impl World {
             token: Address::new(bytes(token)),
             deadline: time_at(deadline),
             policy: ConfirmationPolicy { depth },
+            exact: None,
         }
     }
 

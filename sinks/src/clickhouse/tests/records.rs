@@ -80,6 +80,10 @@ pub(super) fn on_chain(number: u8, owner: MerchantId, units: i128, created: i64)
         created_at: after(created),
         expires_at: after(created + 1_800),
         completed_at: None,
+        price: None,
+        tolerance: None,
+        matching: None,
+        reserved_until: None,
     }
 }
 
@@ -334,7 +338,14 @@ pub(super) fn letter(number: u8, seconds: i64) -> Message {
 
 pub(super) fn named(id: MerchantId, name: &str) -> Message {
     let settlement = "custodial".to_owned();
-    let merchant = Merchant { id, name: name.to_owned(), settlement, created_at: after(0) };
+    let merchant = Merchant {
+        id,
+        name: name.to_owned(),
+        settlement,
+        created_at: after(0),
+        addresses: Vec::new(),
+        tolerance: None,
+    };
     MerchantChanged { meta: meta(0), merchant }.into()
 }
 
@@ -349,6 +360,8 @@ pub(super) fn settings() -> Message {
         fee: FeeSchedule { parts_per_million: 5_000 },
         xpub: None,
         postings: String::new(),
+        tiers: Vec::new(),
+        exact_amount_grace_seconds: 86_400,
     };
     SettingsChanged { meta: meta(0), settings }.into()
 }

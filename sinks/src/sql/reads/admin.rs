@@ -14,7 +14,7 @@ use crate::sql::{
     query::Query,
 };
 
-const MERCHANTS: &str = "SELECT id, name, settlement, created_at FROM merchants";
+const MERCHANTS: &str = "SELECT id, name, settlement, created_at, addresses, tolerance FROM merchants";
 const DEAD_LETTERS: &str = "SELECT position, id, task, topic, partition, \"offset\", code, reason, record_key, record, \
                             occurred_at FROM dead_letters";
 
@@ -105,7 +105,14 @@ pub(crate) fn topic_partition(row: &mut Row) -> Result<TopicPartition, SqlError>
 }
 
 fn merchant(mut row: Row) -> Result<Merchant, SqlError> {
-    Ok(Merchant { id: row.parsed()?, name: row.text()?, settlement: row.text()?, created_at: row.time()? })
+    Ok(Merchant {
+        id: row.parsed()?,
+        name: row.text()?,
+        settlement: row.text()?,
+        created_at: row.time()?,
+        addresses: row.json()?,
+        tolerance: row.json()?,
+    })
 }
 
 fn dead_letter(mut row: Row) -> Result<StoredDeadLetter, SqlError> {

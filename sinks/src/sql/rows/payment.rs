@@ -154,6 +154,10 @@ impl Moment {
             metadata: _,
             created_at: _,
             expires_at: _,
+            price: _,
+            tolerance: _,
+            matching: _,
+            reserved_until: _,
         } = payment;
         Self {
             version: *version,

@@ -23,11 +23,11 @@ use crate::sql::{
 
 static MERCHANTS: Table = Table {
     name: "merchants",
-    columns: &["id", "name", "settlement", "created_at", "position"],
+    columns: &["id", "name", "settlement", "created_at", "position", "addresses", "tolerance"],
     existing: Existing::Newer {
         key: &["id"],
         version: "position",
-        changes: &["name", "settlement", "created_at", "position"],
+        changes: &["name", "settlement", "created_at", "position", "addresses", "tolerance"],
     },
 };
 
@@ -109,7 +109,14 @@ struct Subject<'s> {
 impl<'b> RegistryRows<'b> {
     pub(super) fn merchant(&mut self, at: i64, meta: &Meta, merchant: &'b Merchant) -> Result<(), SqlError> {
         self.merchants.insert(merchant.id, (at, merchant));
-        let detail = json!({ "name": merchant.name, "settlement": merchant.settlement });
+        let mut detail = json!({ "name": merchant.name, "settlement": merchant.settlement });
+        // What was noted before there were any has no such fields, and a rebuild must come to the same.
+        if !merchant.addresses.is_empty() {
+            detail["addresses"] = json!(merchant.addresses);
+        }
+        if let Some(tolerance) = &merchant.tolerance {
+            detail["tolerance"] = json!(tolerance);
+        }
         self.note(
             at,
             meta,
@@ -170,7 +177,7 @@ impl<'b> RegistryRows<'b> {
     pub(super) fn finish(self, rows: &mut Vec<Rows>) -> Result<(), SqlError> {
         let mut merchants = Rows::of(&MERCHANTS);
         for (at, merchant) in self.merchants.into_values() {
-            push_merchant(&mut merchants, at, merchant);
+            push_merchant(&mut merchants, at, merchant)?;
         }
         let mut endpoints = Rows::of(&ENDPOINTS);
         for (at, endpoint) in self.endpoints.into_values() {
@@ -185,14 +192,17 @@ impl<'b> RegistryRows<'b> {
     }
 }
 
-fn push_merchant(rows: &mut Rows, at: i64, merchant: &Merchant) {
+fn push_merchant(rows: &mut Rows, at: i64, merchant: &Merchant) -> Result<(), SqlError> {
     rows.push([
         Cell::text(merchant.id),
         Cell::text(&merchant.name),
         Cell::text(&merchant.settlement),
         merchant.created_at.into(),
         at.into(),
+        Cell::json(&merchant.addresses)?,
+        Cell::json(&merchant.tolerance)?,
     ]);
+    Ok(())
 }
 
 fn push_endpoint(rows: &mut Rows, at: i64, endpoint: &Endpoint) -> Result<(), SqlError> {

@@ -26,15 +26,17 @@ pub(crate) struct Step {
 }
 
 /// The steps of the SQLite dialect.
-pub(crate) const SQLITE: [Step; 2] = [
+pub(crate) const SQLITE: [Step; 3] = [
     Step { version: 1, name: "0001_tables", sql: include_str!("sqlite/0001_tables.sql") },
     Step { version: 2, name: "0002_append_only", sql: include_str!("sqlite/0002_append_only.sql") },
+    Step { version: 3, name: "0003_merchants", sql: include_str!("sqlite/0003_merchants.sql") },
 ];
 
 /// The steps of the PostgreSQL dialect.
-pub(crate) const POSTGRES: [Step; 2] = [
+pub(crate) const POSTGRES: [Step; 3] = [
     Step { version: 1, name: "0001_tables", sql: include_str!("postgres/0001_tables.sql") },
     Step { version: 2, name: "0002_append_only", sql: include_str!("postgres/0002_append_only.sql") },
+    Step { version: 3, name: "0003_merchants", sql: include_str!("postgres/0003_merchants.sql") },
 ];
 
 /// The same in every dialect, so that any program can tell what it has before it.

@@ -117,16 +117,18 @@ async fn several_programs_that_start_at_once_make_the_schema_once() {
 
 #[tokio::test]
 async fn a_schema_goes_forward_while_it_is_read_and_written() {
-    static NEWER: [schema::Step; 3] = [
+    static NEWER: [schema::Step; 4] = [
         schema::POSTGRES[0],
         schema::POSTGRES[1],
-        schema::Step { version: 3, name: "0003_more", sql: "ALTER TABLE payments ADD COLUMN more TEXT" },
+        schema::POSTGRES[2],
+        schema::Step { version: 4, name: "0004_more", sql: "ALTER TABLE payments ADD COLUMN more TEXT" },
     ];
-    static BROKEN: [schema::Step; 4] = [
+    static BROKEN: [schema::Step; 5] = [
         NEWER[0],
         NEWER[1],
         NEWER[2],
-        schema::Step { version: 4, name: "0004_broken", sql: "CREATE TABLE half (a INT); CREATE nonsense" },
+        NEWER[3],
+        schema::Step { version: 5, name: "0005_broken", sql: "CREATE TABLE half (a INT); CREATE nonsense" },
     ];
     if !server::is_there() {
         return;
@@ -136,18 +138,18 @@ async fn a_schema_goes_forward_while_it_is_read_and_written() {
     let owner = crate::sql::postgres::Postgres::open(&bench.config, crate::sql::postgres::Role::Owner);
     let owner = Database::Postgres(owner.await.unwrap());
     let error = schema::migrate(&owner, &BROKEN).await.expect_err("must fail");
-    assert!(matches!(error, SqlError::Migrate { step: "0004_broken", .. }), "{error}");
+    assert!(matches!(error, SqlError::Migrate { step: "0005_broken", .. }), "{error}");
     let name = name_of(&bench.config);
     assert_eq!(
         server::shared().sql(&name, "SELECT to_regclass('half') IS NULL, count(*) FROM schema_steps"),
-        "t|3"
+        "t|4"
     );
     // The sink that was open goes on; one of the older program does not start.
     bench.write([created(2)]).await;
     assert_eq!(bench.sink.reads().counts().await.unwrap().payments, 2);
     let error = SqlSink::open(&bench.config).await.expect_err("must be refused");
     assert!(error.to_string().contains("use a newer program"), "{error}");
-    server::shared().sql(&name, "DELETE FROM schema_steps WHERE version = 3");
+    server::shared().sql(&name, "DELETE FROM schema_steps WHERE version = 4");
     server::shared().sql(&name, "UPDATE schema_steps SET checksum = 'x' WHERE version = 2");
     let error = SqlReads::open(&bench.config).await.expect_err("must be refused");
     assert!(error.to_string().contains("made by another program"), "{error}");

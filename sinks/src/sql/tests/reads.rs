@@ -1,10 +1,15 @@
 //! Reading: what was written, page by page, and nobody else's.
 
 use streambook_model::{
+    bytes::Address,
+    chain::ChainId,
     message::Message,
     money::Amount,
     position::Offset,
-    records::payment::{PaymentEventType, PaymentStatus},
+    records::{
+        payment::{PaymentEventType, PaymentStatus},
+        registry::{AssetAmount, FixedAddress, Tolerance},
+    },
     time::Timestamp,
 };
 
@@ -254,23 +259,28 @@ async fn a_deleted_endpoint_is_gone_but_its_attempts_can_be_read(on: Dialect) {
 
 async fn operators_read_merchants_letters_heads_and_the_audit_log(on: Dialect) {
     let mut bench = Bench::new(on).await;
+    let mut renamed = merchant_changed(merchant(1), "renamed");
+    let address = FixedAddress { chain: ChainId(1), address: Address::new([5; 20]) };
+    let least = AssetAmount { asset: "usdc:1".parse().unwrap(), amount: amount(10_000) };
+    renamed.merchant.addresses = vec![address];
+    renamed.merchant.tolerance = Some(Tolerance { parts_per_million: 1_000, amounts: vec![least] });
     bench
         .write([
             merchant_changed(merchant(1), "shop").into(),
-            merchant_changed(merchant(1), "renamed").into(),
+            renamed.clone().into(),
             endpoint_changed(endpoint_of(merchant(2))).into(),
             letter(8).into(),
             head(12).into(),
         ])
         .await;
     let reads = bench.sink.reads();
-    assert_eq!(reads.merchant(merchant(1)).await.unwrap().unwrap().name, "renamed");
+    assert_eq!(reads.merchant(merchant(1)).await.unwrap(), Some(renamed.merchant));
     assert_eq!(reads.merchants(Page::first(10)).await.unwrap().rows.len(), 1);
     let stored = reads.dead_letters(Page::first(10)).await.unwrap().rows.remove(0);
     assert_eq!((stored.offset, stored.code.as_str()), (Offset(8), "unknown_payment"));
     assert_eq!((stored.record_key.as_slice(), stored.record.as_slice()), (&[0, 255][..], &[1, 2, 3][..]));
     assert_eq!(reads.dead_letter(stored.letter).await.unwrap(), Some(stored));
-    let chain = streambook_model::chain::ChainId(31_337);
+    let chain = ChainId(31_337);
     assert_eq!(reads.chain_head(chain).await.unwrap().map(|head| head.number.0), Some(12));
     let audit = reads.audit_log(None, Page::first(10)).await.unwrap().rows;
     let subjects: Vec<_> = audit.iter().map(|row| row.subject.as_str()).collect();

@@ -76,6 +76,10 @@ pub(super) fn payment(number: u64, owner: MerchantId) -> Payment {
         created_at: Timestamp::from_millis(i64::try_from(number).unwrap() * 1_000),
         expires_at: Timestamp::from_millis(i64::try_from(number).unwrap() * 1_000 + 1_800_000),
         completed_at: None,
+        price: None,
+        tolerance: None,
+        matching: None,
+        reserved_until: None,
     }
 }
 
@@ -158,7 +162,14 @@ pub(super) fn endpoint_changed(endpoint: Endpoint) -> EndpointChanged {
 
 pub(super) fn merchant_changed(id: MerchantId, name: &str) -> MerchantChanged {
     let settlement = "custodial".to_owned();
-    let merchant = Merchant { id, name: name.to_owned(), settlement, created_at: Timestamp::from_millis(1) };
+    let merchant = Merchant {
+        id,
+        name: name.to_owned(),
+        settlement,
+        created_at: Timestamp::from_millis(1),
+        addresses: Vec::new(),
+        tolerance: None,
+    };
     MerchantChanged { meta: meta(format!("{id}:{name}"), 1), merchant }
 }
 

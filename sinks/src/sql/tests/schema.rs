@@ -12,12 +12,13 @@ use crate::sql::{
 };
 
 static FIRST: [Step; 1] = [SQLITE[0]];
-static NEWER: [Step; 3] =
-    [SQLITE[0], SQLITE[1], Step { version: 3, name: "0003_more", sql: "CREATE TABLE more (a)" }];
-static BROKEN: [Step; 3] = [
+static NEWER: [Step; 4] =
+    [SQLITE[0], SQLITE[1], SQLITE[2], Step { version: 4, name: "0004_more", sql: "CREATE TABLE more (a)" }];
+static BROKEN: [Step; 4] = [
     SQLITE[0],
     SQLITE[1],
-    Step { version: 3, name: "0003_broken", sql: "CREATE TABLE half (a); CREATE nonsense" },
+    SQLITE[2],
+    Step { version: 4, name: "0004_broken", sql: "CREATE TABLE half (a); CREATE nonsense" },
 ];
 
 #[tokio::test]
@@ -32,10 +33,11 @@ async fn a_database_of_an_older_schema_is_brought_forward_with_its_data() {
     writing.execute("adding", Query::new(sql)).await.unwrap();
     writing.commit().await.unwrap();
     let error = SqlReads::open(&config).await.expect_err("reads do not change a schema");
-    assert!(error.to_string().contains("schema step 1 of 2"), "{error}");
+    assert!(error.to_string().contains("schema step 1 of 3"), "{error}");
     old.close().await;
     let mut sink = SqlSink::open(&config).await.unwrap();
-    assert_eq!(sink.reads().merchants(Page::first(10)).await.unwrap().rows.len(), 1);
+    let merchants = sink.reads().merchants(Page::first(10)).await.unwrap().rows;
+    assert_eq!((merchants.len(), &merchants[0].addresses, &merchants[0].tolerance), (1, &Vec::new(), &None));
     assert!(sink.positions().await.unwrap().is_empty());
     assert!(SqlReads::open(&config).await.is_ok());
 }
@@ -47,7 +49,7 @@ async fn a_database_of_a_newer_or_another_program_is_refused() {
     let error = SqlSink::open(&bench.config).await.expect_err("must be refused");
     assert!(error.to_string().contains("use a newer program"), "{error}");
     let mut writing = bench.sink.database.begin().await.unwrap();
-    writing.execute("changing", Query::new("DELETE FROM schema_steps WHERE version = 3")).await.unwrap();
+    writing.execute("changing", Query::new("DELETE FROM schema_steps WHERE version = 4")).await.unwrap();
     writing
         .execute("changing", Query::new("UPDATE schema_steps SET checksum = 'x' WHERE version = 2"))
         .await
@@ -61,7 +63,7 @@ async fn a_database_of_a_newer_or_another_program_is_refused() {
 async fn a_step_that_fails_leaves_the_schema_as_it_was() {
     let bench = Bench::new(Dialect::Sqlite).await;
     let error = schema::migrate(&bench.sink.database, &BROKEN).await.expect_err("must fail");
-    assert!(matches!(error, SqlError::Migrate { step: "0003_broken", .. }), "{error}");
+    assert!(matches!(error, SqlError::Migrate { step: "0004_broken", .. }), "{error}");
     let query = Query::new("SELECT count(*) FROM sqlite_master WHERE name = 'half'");
     let mut rows = bench.sink.database.fetch("looking", query).await.unwrap();
     assert_eq!(rows[0].integer().unwrap(), 0);

@@ -214,8 +214,14 @@ async fn fill_registry(log: &Arc<dyn Log>) {
         trace: None,
     };
     let shop = MerchantId::derive(&[b"shop"]);
-    let merchant =
-        Merchant { id: shop, name: "shop".into(), settlement: "custodial".into(), created_at: NOW };
+    let merchant = Merchant {
+        id: shop,
+        name: "shop".into(),
+        settlement: "custodial".into(),
+        created_at: NOW,
+        addresses: Vec::new(),
+        tolerance: None,
+    };
     let mut records: Vec<Message> = vec![
         SettingsChanged { meta: meta.clone(), settings: settings() }.into(),
         MerchantChanged { meta: meta.clone(), merchant }.into(),
@@ -257,5 +263,7 @@ fn settings() -> Settings {
         fee: FeeSchedule { parts_per_million: 5_000 },
         xpub: None,
         postings: BUILTIN_POSTINGS.to_owned(),
+        tiers: Vec::new(),
+        exact_amount_grace_seconds: 86_400,
     }
 }

@@ -1,0 +1,250 @@
+//! The oracle's own view of what a payment's terms must be, and of which transfers are its own. Like all of the oracle it
+//! shares no code with the processors.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use streambook_model::{
+    bytes::{Address, TxHash},
+    id::{MerchantId, PaymentId},
+    message::Message,
+    position::TopicPartition,
+    records::{
+        book::CreatePayment,
+        payment::{Matching, Payment, PaymentMethod},
+        registry::Merchant,
+        settings::Settings,
+    },
+    time::Timestamp,
+};
+
+use crate::{
+    faults::Faults,
+    history::History,
+    violation::{Check, Violation, ensure},
+};
+
+/// The smallest and largest increment of an exact amount over its price, and what the price allows.
+const INCREMENTS: std::ops::RangeInclusive<i128> = 1..=9_999;
+/// A block of this many milliseconds before a payment's creation can hold its transfer.
+const EARLY_MS: i64 = 60_000;
+
+/// What was in force in an inbox before an offset.
+#[derive(Default)]
+pub struct InForce<'h> {
+    settings: Option<&'h Settings>,
+    merchant: Option<&'h Merchant>,
+}
+
+impl<'h> InForce<'h> {
+    /// Reads what came before an offset. A repeat of an older change is not a change.
+    pub fn before(history: &'h History, partition: &TopicPartition, offset: u64, of: MerchantId) -> Self {
+        let (mut found, mut changes) = (Self::default(), 0);
+        let entries = history.log.get(partition).map_or(&[][..], Vec::as_slice);
+        for entry in entries.iter().take_while(|entry| entry.offset.0 < offset) {
+            let seq = entry.message.meta().source.as_ref().map_or(0, |source| source.seq);
+            match &entry.message {
+                Message::SettingsChanged(changed)
+                    if found.settings.is_none_or(|known| changed.settings.version > known.version) =>
+                {
+                    found.settings = Some(&changed.settings);
+                }
+                Message::MerchantChanged(changed) if changed.merchant.id == of && seq > changes => {
+                    changes = seq;
+                    found.merchant = Some(&changed.merchant);
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// The merchant's settlement.
+    pub fn settlement(&self) -> String {
+        self.merchant.map_or_else(String::new, |merchant| merchant.settlement.clone())
+    }
+
+    /// The fee, in millionths.
+    pub fn fee(&self) -> i128 {
+        self.settings.map_or(0, |settings| settings.fee.parts_per_million.into())
+    }
+
+    /// The tolerance of a payment.
+    pub fn tolerance(&self, command: &CreatePayment) -> i128 {
+        let tolerance = self.merchant.and_then(|merchant| merchant.tolerance.as_ref());
+        let (Some(tolerance), PaymentMethod::Chain) = (tolerance, command.method) else { return 0 };
+        let price = command.amount.units();
+        let relative = price * i128::from(tolerance.parts_per_million) / 1_000_000;
+        let least = tolerance.amounts.iter().filter(|least| least.asset == command.asset);
+        let least = least.map(|least| least.amount.units()).max().unwrap_or(0);
+        relative.max(least).min(price / 10)
+    }
+
+    fn address(&self, payment: &Payment) -> Option<Address> {
+        let mut addresses = self.merchant.iter().flat_map(|merchant| &merchant.addresses);
+        addresses.find(|fixed| Some(fixed.chain) == payment.chain).map(|fixed| fixed.address)
+    }
+
+    /// Checks what was agreed with a payment beside what was asked for.
+    pub fn check(&self, command: &CreatePayment, payment: &Payment) -> Check {
+        let wrong =
+            |what: &str| Err(Violation::of("oracle_terms", payment.id, format!("{what}: {payment:?}")));
+        if payment.tolerance.map_or(0, |tolerance| tolerance.units()) != self.tolerance(command) {
+            return wrong("another tolerance");
+        }
+        if self.depth(payment) != payment.policy.map(|policy| policy.depth) {
+            return wrong("another policy");
+        }
+        let price = payment.price.unwrap_or(payment.amount);
+        let is_exact = command.matching == Some(Matching::ExactAmount);
+        if price != command.amount || is_exact != payment.price.is_some() {
+            return wrong("another price");
+        }
+        if !is_exact {
+            return if payment.reserved_until.is_none() { Ok(()) } else { wrong("nothing is reserved") };
+        }
+        let increment = payment.amount.units() - price.units();
+        if !INCREMENTS.contains(&increment) || increment > price.units() / 100 {
+            return wrong("another increment");
+        }
+        let grace = self.settings.map_or(0, |settings| settings.exact_amount_grace_seconds);
+        if payment.reserved_until != Some(payment.expires_at.plus_seconds(grace)) {
+            return wrong("another reservation");
+        }
+        if payment.deposit_address.is_none() || payment.deposit_address != self.address(payment) {
+            return wrong("another address");
+        }
+        Ok(())
+    }
+
+    /// The depth by the tiers, none by the tag; nothing for a card.
+    fn depth(&self, payment: &Payment) -> Option<Option<u32>> {
+        let chain = payment.chain?;
+        let settings = self.settings?;
+        let own = settings.chains.iter().find(|known| known.id == chain)?.policy.depth;
+        let mut reached: Vec<_> = settings
+            .tiers
+            .iter()
+            .filter(|tier| tier.asset == payment.asset && tier.from <= payment.amount)
+            .collect();
+        reached.sort_by_key(|tier| tier.from);
+        Some(reached.last().map_or(own, |tier| tier.policy.depth))
+    }
+}
+
+/// Whether a transfer to a payment's address of so much in a block of this time is the payment's.
+pub fn is_own(payment: &Payment, units: i128, at: Timestamp) -> bool {
+    let Some(until) = payment.reserved_until else { return true };
+    let from = payment.created_at.millis() - EARLY_MS;
+    units == payment.amount.units() && (from..=until.millis()).contains(&at.millis())
+}
+
+/// No two payments at one address have one amount at one time.
+pub fn check_apart<'p>(payments: impl Iterator<Item = &'p Payment>) -> Check {
+    let mut times: BTreeMap<_, Vec<(i64, i64, PaymentId)>> = BTreeMap::new();
+    for payment in payments {
+        let (Some(until), Some(address)) = (payment.reserved_until, payment.deposit_address) else {
+            continue;
+        };
+        let at = (*address.as_bytes(), payment.asset.clone(), payment.amount);
+        let from = payment.created_at.millis() - EARLY_MS;
+        times.entry(at).or_default().push((from, until.millis(), payment.id));
+    }
+    for times in times.values_mut() {
+        times.sort_unstable();
+        let meet = times.windows(2).find(|pair| pair[0].1 >= pair[1].0);
+        if let Some(pair) = meet {
+            let detail = format!("its amount is also {}'s at some of its times", pair[1].2);
+            return Err(Violation::of("oracle_amounts_apart", pair[0].2, detail));
+        }
+    }
+    Ok(())
+}
+
+/// What came to an address that payments share and is none's, after the first of their watches was here, was put aside with
+/// its transaction: no money goes unseen.
+pub fn check_put_aside(history: &History, came: &[Came], payments: &[&Payment]) -> Check {
+    for came in came {
+        let at_address = |payment: &&&Payment| {
+            payment.deposit_address.map(|address| *address.as_bytes()) == Some(came.to)
+                && payment.reserved_until.is_some()
+        };
+        let mut shared = payments.iter().filter(at_address).peekable();
+        if shared.peek().is_none() || !is_watched_before(history, came) {
+            continue;
+        }
+        let is_somebodys = shared.any(|payment| {
+            let token = payment.token.map(|token| *token.as_bytes());
+            token == Some(came.token) && is_own(payment, came.units, came.at)
+        });
+        let transaction = TxHash::new(came.tx).to_string();
+        let is_aside = || {
+            let mut letters = history.letters.iter().filter(|letter| letter.code == "unmatched_transfer");
+            letters.any(|letter| letter.reason.contains(&transaction))
+        };
+        ensure(is_somebodys || is_aside(), "unmatched_money_is_put_aside", || {
+            format!("{} units in transaction {transaction} to a shared address left no trace", came.units)
+        })?;
+    }
+    Ok(())
+}
+
+/// A transfer of an accepted token on a final canonical chain.
+#[derive(Debug, Clone)]
+pub struct Came {
+    /// Its block's hash.
+    pub block: [u8; 32],
+    /// The transaction.
+    pub tx: [u8; 32],
+    /// The token.
+    pub token: [u8; 20],
+    /// The receiver.
+    pub to: [u8; 20],
+    /// How much.
+    pub units: i128,
+    /// The block's time.
+    pub at: Timestamp,
+}
+
+/// Whether a watch of the address was in the chain's inbox before the block was.
+fn is_watched_before(history: &History, came: &Came) -> bool {
+    let place = |is: &dyn Fn(&Message) -> bool| {
+        history
+            .log
+            .values()
+            .find_map(|entries| entries.iter().find(|entry| is(&entry.message)).map(|entry| entry.offset))
+    };
+    let watch = place(
+        &|message| matches!(message, Message::WatchAddress(watch) if watch.exact.is_some() && *watch.address.as_bytes() == came.to),
+    );
+    let block = place(
+        &|message| matches!(message, Message::ChainBlock(block) if *block.hash.as_bytes() == came.block),
+    );
+    watch.zip(block).is_some_and(|(watch, block)| watch < block)
+}
+
+/// Counts what the run has done with amounts, so that a workload that does none of it is seen.
+pub fn count(history: &History, faults: &mut Faults) {
+    let last: BTreeMap<PaymentId, &Payment> =
+        history.events.iter().map(|event| (event.payment.id, &event.payment)).collect();
+    let mut amounts = BTreeSet::new();
+    for payment in last.values() {
+        let (received, tolerance) = (payment.amount_confirmed, payment.tolerance.is_some());
+        if tolerance && payment.completed_at.is_some() && received != payment.amount {
+            faults.count("completed within a tolerance");
+        }
+        let Some(address) = payment.deposit_address.filter(|_| payment.reserved_until.is_some()) else {
+            continue;
+        };
+        if received.is_positive() {
+            faults.count("exact amount matched");
+        }
+        if received.is_positive() && !amounts.insert((address, payment.asset.clone(), payment.amount)) {
+            faults.count("exact amount given again and matched");
+        }
+    }
+    for letter in &history.letters {
+        if letter.code == "unmatched_transfer" {
+            faults.count("transfer to a shared address put aside");
+        }
+    }
+}
