@@ -13,8 +13,9 @@
 //! - A deadline that has passed stays passed, also when a reorganisation moves the chain's time back below it.
 //! - A fork below finality halts that chain, in its state, so a restart does not forget it: its blocks, heads and
 //!   watches are kept and lead to nothing until an operator acts ([`rebuild`]). Other chains go on.
-//! - Money that cannot be matched (another accepted token on a watched address, a value beyond 38 digits) is a dead
-//!   letter with the payment and the transaction. Zero-value transfers and tokens that were never accepted are ignored.
+//! - Money that cannot be matched (another accepted token on a watched address, a value that no payment has at an address
+//!   that payments share, a value beyond 38 digits) is a dead letter with the transaction. Zero-value transfers and tokens
+//!   that were never accepted are ignored.
 //!
 //! Hashes are compared, never heights. State is bounded: the tree by finality (or by [`FINAL_DEPTH`] blocks where a
 //! chain reports none), the transfers by the look-back window, blocks that do not link by [`MAX_HELD`].
@@ -41,6 +42,7 @@ mod rebuild;
 mod report;
 mod settings;
 mod settle;
+mod shared;
 mod tables;
 mod watches;
 

@@ -12,11 +12,11 @@ use streambook_runtime::processor::{Context, Fault};
 
 use super::{
     change::BlockRef,
-    letters,
+    letters, shared,
     tables::{
-        Block, CONFIRMED, CONFIRMING, Chain, Open, TOKENS, UNFINAL, WATCHES, Watch, confirms_at, transfers_of,
+        Block, CONFIRMED, CONFIRMING, Chain, Open, TOKENS, UNFINAL, Watch, confirms_at, transfers_of,
     },
-    watches,
+    watches::{self, Owner},
 };
 
 /// Which reports of a block are taken back.
@@ -36,11 +36,11 @@ pub(super) fn included(
     context: &mut Context<'_>,
 ) -> Result<(), Fault> {
     for transfer in transfers_of(chain, block, &place.hash, context)? {
-        let Some(watches) = WATCHES.get(&context.state, (chain.id, transfer.to))? else { continue };
-        match (watches.iter().find(|watch| watch.token == transfer.token), watches.first()) {
-            (Some(watch), _) => seen(watch, &transfer, place, block, chain, context)?,
-            (None, Some(other)) => unexpected(other, &transfer, place, block, chain, context)?,
-            (None, None) => {}
+        match watches::owner_of(&transfer, block.time, chain, context)? {
+            Owner::Watch(watch) => seen(&watch, &transfer, place, block, chain, context)?,
+            Owner::OtherToken(watch) => unexpected(&watch, &transfer, place, block, chain, context)?,
+            Owner::Unmatched => shared::unmatched(&transfer, place, block, chain, context)?,
+            Owner::Nobody => {}
         }
     }
     Ok(())
@@ -55,10 +55,9 @@ pub(super) fn orphaned(
     context: &mut Context<'_>,
 ) -> Result<(), Fault> {
     for transfer in transfers_of(chain, block, &place.hash, context)?.iter().rev() {
-        let watches = WATCHES.get(&context.state, (chain.id, transfer.to))?.unwrap_or_default();
-        let Some(watch) = watches.iter().find(|watch| watch.token == transfer.token) else { continue };
-        let reported = match close(watch, transfer, place, chain, context)? {
-            None if reach == Reach::Final => was_final(watch, transfer, place, block, chain, context)?,
+        let Owner::Watch(watch) = watches::owner_of(transfer, block.time, chain, context)? else { continue };
+        let reported = match close(&watch, transfer, place, chain, context)? {
+            None if reach == Reach::Final => was_final(&watch, transfer, place, block, chain, context)?,
             open => open,
         };
         if let Some(reported) = reported {

@@ -8,7 +8,7 @@ use streambook_model::{
     chain::{BlockNumber, ChainId, ConfirmationPolicy, Inclusion},
     id::{MerchantId, PaymentId},
     money::Amount,
-    records::chain::TokenTransfer,
+    records::chain::{ExactAmount, TokenTransfer},
     time::Timestamp,
 };
 use streambook_runtime::{
@@ -39,7 +39,8 @@ pub(super) const RECENT: Table<Recent> = Table::new(8);
 /// forgotten in this order, so there is one as long as there is anything to find. Most addresses are watched before
 /// anything is sent to them, and a look at one key says so, where a range has to be looked for in every run of the store.
 pub(super) const LAST_RECENT: Table<BlockRef> = Table::new(17);
-/// The watches of an address, one for each token at most, by (chain, address).
+/// The watches of an address, one for each token at most, by (chain, address). None at all, but a value: payments share the
+/// address, and are told apart by [`EXACT`].
 pub(super) const WATCHES: Table<Vec<Watch>> = Table::new(9);
 /// Deadlines not yet passed, by (chain, deadline, payment).
 pub(super) const DEADLINES: Queue<Timestamp, PaymentId, Due> = Queue::new(10);
@@ -52,6 +53,12 @@ pub(super) const CONFIRMED: Queue<BlockNumber, u32, Open> = Queue::new(13);
 
 /// Watches that came while the chain was halted and have not looked back yet, by (chain, address, token). 14 is the queues'.
 pub(super) const HALTED: Table<HaltedWatch> = Table::new(15);
+
+/// Watches of addresses that payments share, by (chain, address, (token, amount, the time it ends)). Those of one amount have
+/// times that do not meet, so the first that does not end before a transfer's time is the only one that can be its own.
+pub(super) const EXACT: Table<ExactWatch> = Table::new(30);
+/// Those of [`EXACT`] that came while the chain was halted and have not looked back yet, by the same key.
+pub(super) const HALTED_EXACT: Table<ExactWatch> = Table::new(31);
 
 /// The look-back window of a chain until the settings name it. The connector may be ahead of the settings, and what it
 /// brings meanwhile must not be forgotten.
@@ -121,6 +128,16 @@ pub(super) struct Watch {
     pub(super) token: Address,
     pub(super) deadline: Timestamp,
     pub(super) policy: ConfirmationPolicy,
+}
+
+/// Who is told of transfers of an exact amount to an address that others share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ExactWatch {
+    pub(super) address: Address,
+    pub(super) watch: Watch,
+    pub(super) exact: ExactAmount,
+    /// It came while the chain was halted, and has been told of nothing.
+    pub(super) waits: bool,
 }
 
 /// A watch that has not looked back yet, and whether it is its address's first.

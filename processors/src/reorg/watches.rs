@@ -2,17 +2,23 @@
 //! at once. It stays for ever, since late payments are reported too; only its deadline passes, once.
 //!
 //! One payment owns an address and token. A second payment's watch on the same pair is refused, so the same money can
-//! never be reported for two payments. On a halted chain a watch is stored and looks back at nothing, since what is
+//! never be reported for two payments; payments that share an address are told apart by exact amounts ([`shared`]). On a halted chain a watch is stored and looks back at nothing, since what is
 //! canonical there is in doubt: it looks back when the chain goes on ([`look_back_now`]).
 
-use streambook_model::{bytes::Address, id::DeadLetterId, message::Message, records::chain::WatchAddress};
+use streambook_model::{
+    bytes::Address,
+    id::DeadLetterId,
+    message::Message,
+    records::chain::{ExactAmount, TokenTransfer, WatchAddress},
+    time::Timestamp,
+};
 use streambook_runtime::processor::{Context, Fault};
 
 use super::{
-    MAX_HALTED_WATCHES, MAX_LOOK_BACK, letters, report, settle,
+    MAX_HALTED_WATCHES, MAX_LOOK_BACK, letters, report, settle, shared,
     tables::{
-        CANONICAL, Chain, DEADLINES, Due, HALTED, HaltedWatch, LAST_RECENT, RECENT, Recent, TOKENS, WATCHES,
-        Watch, block_of, transfers_of,
+        CANONICAL, Chain, DEADLINES, Due, HALTED, HALTED_EXACT, HaltedWatch, LAST_RECENT, RECENT, Recent,
+        TOKENS, WATCHES, Watch, block_of, transfers_of,
     },
 };
 
@@ -28,23 +34,24 @@ enum LookBack {
 /// Takes a watch.
 pub(super) fn take(arrived: &WatchAddress, chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
     check_accepted(arrived, chain, context)?;
-    let mut watches = WATCHES.get(&context.state, (chain.id, arrived.address))?.unwrap_or_default();
+    if let Some(exact) = arrived.exact {
+        return shared::take(arrived, exact, chain, context);
+    }
+    let known = WATCHES.get(&context.state, (chain.id, arrived.address))?;
+    if known.as_ref().is_some_and(Vec::is_empty) {
+        let reason = format!("{} is an address that payments share by exact amounts", arrived.address);
+        return Err(Fault::dead_letter("address_in_use", reason));
+    }
+    let mut watches = known.unwrap_or_default();
     let watch = watch_of(arrived);
     if let Some(known) = watches.iter().find(|known| known.token == watch.token) {
         return if *known == watch { Ok(()) } else { Err(taken(arrived, known)) };
     }
-    if chain.halted.is_some() && is_full(chain, context)? {
-        let reason = format!(
-            "chain {} is halted and {MAX_HALTED_WATCHES} watches wait; retry when it goes on",
-            chain.id
-        );
-        return Err(Fault::dead_letter("chain_halted", reason));
-    }
+    check_room(chain, context)?;
     let look_back = if watches.is_empty() { LookBack::AllTokens } else { LookBack::OwnToken };
     watches.push(watch.clone());
     WATCHES.put(&mut context.state, (chain.id, arrived.address), &watches)?;
-    let due = Due { deadline: watch.deadline, merchant: watch.merchant, payment: watch.payment };
-    DEADLINES.put(&mut context.state, (chain.id, due.deadline, due.payment), &due)?;
+    note_deadline(&watch, chain, context)?;
     if chain.halted.is_some() {
         return keep_for_later(&watch, look_back, &arrived.address, chain, context);
     }
@@ -65,7 +72,13 @@ fn check_accepted(arrived: &WatchAddress, chain: &Chain, context: &Context<'_>) 
     Ok(())
 }
 
-fn watch_of(arrived: &WatchAddress) -> Watch {
+/// Nothing is due at a deadline before the chain's time passes it.
+pub(super) fn note_deadline(watch: &Watch, chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
+    let due = Due { deadline: watch.deadline, merchant: watch.merchant, payment: watch.payment };
+    Ok(DEADLINES.put(&mut context.state, (chain.id, due.deadline, due.payment), &due)?)
+}
+
+pub(super) fn watch_of(arrived: &WatchAddress) -> Watch {
     Watch {
         merchant: arrived.merchant,
         payment: arrived.payment,
@@ -81,9 +94,19 @@ fn taken(arrived: &WatchAddress, known: &Watch) -> Fault {
     Fault::dead_letter("address_in_use", reason)
 }
 
-fn is_full(chain: &Chain, context: &Context<'_>) -> Result<bool, Fault> {
+/// Refuses a watch where the chain is halted and too many wait.
+pub(super) fn check_room(chain: &Chain, context: &Context<'_>) -> Result<(), Fault> {
+    if chain.halted.is_none() {
+        return Ok(());
+    }
     let most = usize::try_from(MAX_HALTED_WATCHES).unwrap_or(usize::MAX);
-    Ok(HALTED.scan_prefix(&context.state, chain.id, most)?.len() >= most)
+    let waiting = HALTED.scan_prefix(&context.state, chain.id, most)?.len();
+    if waiting.saturating_add(HALTED_EXACT.scan_prefix(&context.state, chain.id, most)?.len()) < most {
+        return Ok(());
+    }
+    let reason =
+        format!("chain {} is halted and {MAX_HALTED_WATCHES} watches wait; retry when it goes on", chain.id);
+    Err(Fault::dead_letter("chain_halted", reason))
 }
 
 fn keep_for_later(
@@ -118,7 +141,36 @@ pub(super) fn look_back_now(chain: &Chain, context: &mut Context<'_>) -> Result<
         let look_back = if waiting.is_first { LookBack::AllTokens } else { LookBack::OwnToken };
         tell_recent(watch, look_back, &waiting.address, chain, context)?;
     }
-    Ok(())
+    shared::look_back_now(chain, context)
+}
+
+/// Whose a transfer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// This watch's payment's.
+    Watch(Watch),
+    /// Another token went to the address of this watch's payment.
+    OtherToken(Watch),
+    /// It went to an address that payments share, and is none's.
+    Unmatched,
+    /// The address is not watched.
+    Nobody,
+}
+
+/// Finds whose a transfer in a block of this time is. The same transfer in the same block is always the same payment's, once
+/// that payment's watch is here.
+pub(super) fn owner_of(
+    transfer: &TokenTransfer,
+    time: Timestamp,
+    chain: &Chain,
+    context: &Context<'_>,
+) -> Result<Owner, Fault> {
+    let Some(watches) = WATCHES.get(&context.state, (chain.id, transfer.to))? else {
+        return Ok(Owner::Nobody);
+    };
+    let Some(first) = watches.first() else { return shared::owner_of(transfer, time, chain, context) };
+    let of_token = watches.iter().find(|watch| watch.token == transfer.token);
+    Ok(of_token.map_or_else(|| Owner::OtherToken(first.clone()), |watch| Owner::Watch(watch.clone())))
 }
 
 /// Reports what the look-back window holds for the address, in the order of the chain.
@@ -136,7 +188,7 @@ fn tell_recent(
         RECENT.scan_prefix(&context.state, (chain.id, *address), MAX_LOOK_BACK.saturating_add(1))?;
     if recent.len() > MAX_LOOK_BACK {
         recent.truncate(MAX_LOOK_BACK);
-        tell_incomplete(watch, address, chain, context)?;
+        tell_incomplete(watch, address, None, chain, context)?;
     }
     for of_block in recent.chunk_by(|a, b| a.block == b.block) {
         tell_block(watch, look_back, of_block, chain, context)?;
@@ -172,9 +224,11 @@ fn tell_block(
     Ok(())
 }
 
-fn tell_incomplete(
+/// Says that there was more to look back at than one watch is told of.
+pub(super) fn tell_incomplete(
     watch: &Watch,
     address: &Address,
+    exact: Option<ExactAmount>,
     chain: &Chain,
     context: &mut Context<'_>,
 ) -> Result<(), Fault> {
@@ -193,7 +247,7 @@ fn tell_incomplete(
         token: watch.token,
         deadline: watch.deadline,
         policy: watch.policy,
-        exact: None,
+        exact,
     };
     letters::emit("look_back_incomplete", reason, letter, &Message::from(record), chain, context)
 }

@@ -7,5 +7,6 @@ mod cost;
 mod property;
 mod recorded;
 mod rules;
+mod shared;
 mod watching;
 mod world;

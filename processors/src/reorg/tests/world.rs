@@ -9,10 +9,11 @@ use streambook_model::{
     id::{MerchantId, PaymentId},
     message::Message,
     meta::Meta,
+    money::Amount,
     position::TopicPartition,
     records::{
         chain::{
-            ChainBlock, ChainFinalized, ChainHead, ChainRebuild, TokenTransfer, TransferEvent,
+            ChainBlock, ChainFinalized, ChainHead, ChainRebuild, ExactAmount, TokenTransfer, TransferEvent,
             TransferStatus, WatchAddress,
         },
         registry::SettingsChanged,
@@ -32,6 +33,8 @@ pub(super) const WINDOW: u64 = 20;
 pub(super) struct World {
     pub(super) bench: Bench<'static>,
     names: BTreeMap<String, String>,
+    /// The addresses of payments that do not have one of their own name.
+    shared: BTreeMap<String, Address>,
 }
 
 /// A name as the bytes of an address, hash or contract.
@@ -118,7 +121,8 @@ fn transfer(text: &str, log_index: u32) -> TokenTransfer {
 
 impl World {
     pub(super) fn new() -> Self {
-        let mut world = Self { bench: Bench::new(&Reorg, 0), names: BTreeMap::new() };
+        let (names, shared) = (BTreeMap::new(), BTreeMap::new());
+        let mut world = Self { bench: Bench::new(&Reorg, 0), names, shared };
         let settings = settings(world.bench.meta(), 1);
         assert_eq!(world.feed(settings), Vec::<String>::new());
         world
@@ -178,7 +182,8 @@ impl World {
         let inclusion = &event.inclusion;
         let block = name_of(inclusion.block_hash.as_bytes());
         let payment = self.name(&event.payment);
-        assert_eq!(event.to, Address::new(bytes(&payment)));
+        let own = || Address::new(bytes(&payment));
+        assert_eq!(event.to, self.shared.get(&payment).copied().unwrap_or_else(own));
         assert_eq!((event.block_time, inclusion.block_number), (time_at(height(&block).0), height(&block)));
         format!("{status} {payment}={} in {block}#{}", event.amount, inclusion.number)
     }
@@ -212,6 +217,22 @@ impl World {
         }
     }
 
+    /// A watch of an exact amount at an address that others share, from the time of one height to that of another.
+    pub(super) fn exact(
+        &mut self,
+        mut watch: WatchAddress,
+        name: &str,
+        at: &str,
+        terms: [u64; 3],
+    ) -> WatchAddress {
+        let [amount, from, until] = terms;
+        watch.address = Address::new(bytes(at));
+        self.shared.insert(name.to_owned(), watch.address);
+        let amount = Amount::new(amount.into()).unwrap();
+        watch.exact = Some(ExactAmount { amount, from: time_at(from), until: time_at(until) });
+        watch
+    }
+
     /// Runs one line of a script.
     pub(super) fn run(&mut self, line: &str) -> Vec<String> {
         let (line, chain) = line.strip_prefix("other ").map_or((line, ChainId(1)), |line| (line, ChainId(2)));
@@ -233,7 +254,12 @@ impl World {
                 let depth = option("depth=").unwrap_or("2").parse().ok();
                 let deadline = option("until=").map_or(1_000_000, |height| height.parse().unwrap());
                 let token = option("token=").unwrap_or("usdc");
-                let watch = self.watch(chain, words[0], token, depth, deadline);
+                let mut watch = self.watch(chain, words[0], token, depth, deadline);
+                if let Some(at) = option("at=") {
+                    let number = |key: &str| option(key).unwrap().parse().unwrap();
+                    let terms = [number("exact="), number("from="), number("till=")];
+                    watch = self.exact(watch, words[0], at, terms);
+                }
                 self.feed(watch)
             }
             other => panic!("no such line: {other}"),

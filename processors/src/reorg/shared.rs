@@ -1,0 +1,231 @@
+//! Addresses that payments share: a transfer belongs to the payment whose exact amount it has, in a block of that payment's
+//! time. What has no payment's amount is a dead letter with the transaction, so that no money goes unseen.
+//!
+//! The books give out amounts such that no two watches have one amount at one time; a watch that contradicts this is refused.
+//! A watch looks back as far as its own time begins, so what somebody sent before it was made is never credited to it.
+//! A transfer that comes before its watch is reported as unmatched first, and is the payment's once the watch is here.
+
+use streambook_model::{
+    bytes::{Address, BlockHash},
+    chain::{BlockNumber, ChainId},
+    money::Amount,
+    records::chain::{ExactAmount, TokenTransfer, WatchAddress},
+    time::Timestamp,
+};
+use streambook_runtime::processor::{Context, Fault};
+
+use super::{
+    MAX_HALTED_WATCHES, MAX_LOOK_BACK,
+    change::BlockRef,
+    letters, report, settle,
+    tables::{
+        BLOCKS, Block, CANONICAL, Chain, EXACT, ExactWatch, HALTED_EXACT, LAST_RECENT, RECENT, Recent,
+        TOKENS, WATCHES, block_of, transfers_of,
+    },
+    watches::{self, Owner},
+};
+
+type Key = (ChainId, Address, (Address, Amount, Timestamp));
+
+/// Takes a watch of an exact amount.
+pub(super) fn take(
+    arrived: &WatchAddress,
+    exact: ExactAmount,
+    chain: &Chain,
+    context: &mut Context<'_>,
+) -> Result<(), Fault> {
+    let waits = chain.halted.is_some();
+    let watch = ExactWatch { address: arrived.address, watch: watches::watch_of(arrived), exact, waits };
+    if is_known(&watch, chain, context)? {
+        return Ok(());
+    }
+    watches::check_room(chain, context)?;
+    mark_shared(&watch, chain, context)?;
+    EXACT.put(&mut context.state, key(&watch, chain), &watch)?;
+    watches::note_deadline(&watch.watch, chain, context)?;
+    if waits {
+        return Ok(HALTED_EXACT.put(&mut context.state, key(&watch, chain), &watch)?);
+    }
+    tell_recent(&watch, chain, context)?;
+    settle::all(chain, context)
+}
+
+fn key(watch: &ExactWatch, chain: &Chain) -> Key {
+    (chain.id, watch.address, (watch.watch.token, watch.exact.amount, watch.exact.until))
+}
+
+/// Whether the watch is here already.
+///
+/// # Errors
+/// A dead letter where another has its amount at a time that it has it.
+fn is_known(watch: &ExactWatch, chain: &Chain, context: &Context<'_>) -> Result<bool, Fault> {
+    let ExactAmount { amount, from, until } = watch.exact;
+    if !amount.is_positive() || from > until {
+        let reason = format!("{amount} from {from} to {until} is no exact amount");
+        return Err(Fault::dead_letter("invalid_exact_amount", reason));
+    }
+    let Some(known) = first_ending(watch.address, watch.watch.token, amount, from, chain, context)? else {
+        return Ok(false);
+    };
+    if (ExactWatch { waits: watch.waits, ..known.clone() }) == *watch {
+        return Ok(true);
+    }
+    if known.exact.from > until {
+        return Ok(false);
+    }
+    let reason = format!("{amount} at {} is payment {}'s at that time", watch.address, known.watch.payment);
+    Err(Fault::dead_letter("amount_in_use", reason))
+}
+
+/// The first watch of an amount that does not end before a time.
+fn first_ending(
+    address: Address,
+    token: Address,
+    amount: Amount,
+    time: Timestamp,
+    chain: &Chain,
+    context: &Context<'_>,
+) -> Result<Option<ExactWatch>, Fault> {
+    let from: Key = (chain.id, address, (token, amount, time));
+    let to: Key = (chain.id, address, (token, amount, Timestamp::from_millis(i64::MAX)));
+    Ok(EXACT.scan(&context.state, from, to, 1)?.into_iter().next())
+}
+
+/// Notes that payments share the address. It cannot be one payment's own.
+fn mark_shared(watch: &ExactWatch, chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
+    let at = (chain.id, watch.address);
+    match WATCHES.get(&context.state, at)? {
+        None => Ok(WATCHES.put(&mut context.state, at, &Vec::new())?),
+        Some(watches) => match watches.first() {
+            None => Ok(()),
+            Some(own) => {
+                let reason = format!("{} is the address of payment {} alone", watch.address, own.payment);
+                Err(Fault::dead_letter("address_in_use", reason))
+            }
+        },
+    }
+}
+
+/// Whose a transfer to a shared address is.
+pub(super) fn owner_of(
+    transfer: &TokenTransfer,
+    time: Timestamp,
+    chain: &Chain,
+    context: &Context<'_>,
+) -> Result<Owner, Fault> {
+    let Ok(amount) = Amount::from_token_value(&transfer.value) else { return Ok(Owner::Unmatched) };
+    let found = first_ending(transfer.to, transfer.token, amount, time, chain, context)?;
+    let found = found.filter(|found| found.exact.from <= time && !found.waits);
+    Ok(found.map_or(Owner::Unmatched, |found| Owner::Watch(found.watch)))
+}
+
+/// Puts aside what has the amount of no payment. Tokens that were never accepted are ignored, as everywhere.
+pub(super) fn unmatched(
+    transfer: &TokenTransfer,
+    place: BlockRef,
+    block: &Block,
+    chain: &Chain,
+    context: &mut Context<'_>,
+) -> Result<(), Fault> {
+    let Some(asset) = TOKENS.get(&context.state, (chain.id, transfer.token))? else { return Ok(()) };
+    let reason = format!(
+        "{} of {asset} was sent by {} to {}, which payments share, and is the exact amount of none at the block's time",
+        transfer.value, transfer.from, transfer.to
+    );
+    letters::transfer("unmatched_transfer", &reason, transfer, place, block, chain, context)
+}
+
+/// The chain goes on: watches that came meanwhile look back.
+pub(super) fn look_back_now(chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
+    let most = usize::try_from(MAX_HALTED_WATCHES).unwrap_or(usize::MAX);
+    for waiting in HALTED_EXACT.scan_prefix(&context.state, chain.id, most)? {
+        HALTED_EXACT.delete(&mut context.state, key(&waiting, chain));
+        let watch = ExactWatch { waits: false, ..waiting };
+        EXACT.put(&mut context.state, key(&watch, chain), &watch)?;
+        tell_recent(&watch, chain, context)?;
+    }
+    Ok(())
+}
+
+/// Reports what the look-back window holds of the amount, from the watch's own time on, in the order of the chain.
+fn tell_recent(watch: &ExactWatch, chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
+    let (Some(head), Some(last)) = (chain.head, LAST_RECENT.get(&context.state, (chain.id, watch.address))?)
+    else {
+        return Ok(());
+    };
+    let first = first_since(watch.exact.from, head.block.number, chain, context)?;
+    if last.number < first {
+        return Ok(());
+    }
+    let to = BlockNumber(head.block.number.0.saturating_add(1));
+    let limit = MAX_LOOK_BACK.saturating_add(1);
+    let mut recent = RECENT.scan(
+        &context.state,
+        (chain.id, watch.address, first),
+        (chain.id, watch.address, to),
+        limit,
+    )?;
+    if recent.len() > MAX_LOOK_BACK {
+        recent.truncate(MAX_LOOK_BACK);
+        watches::tell_incomplete(&watch.watch, &watch.address, Some(watch.exact), chain, context)?;
+    }
+    for of_block in recent.chunk_by(|a, b| a.block == b.block) {
+        tell_block(watch, of_block, chain, context)?;
+    }
+    Ok(())
+}
+
+/// The lowest canonical block that is not older than a time, among those that are kept. Times never fall along a branch.
+fn first_since(
+    time: Timestamp,
+    head: BlockNumber,
+    chain: &Chain,
+    context: &Context<'_>,
+) -> Result<BlockNumber, Fault> {
+    let (mut low, mut high) = (chain.pruned_below.0, head.0);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if time_at(BlockNumber(middle), chain, context)?.is_some_and(|at| at >= time) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    Ok(BlockNumber(low))
+}
+
+/// A canonical block's time; none of the block below the first, which is not kept.
+fn time_at(number: BlockNumber, chain: &Chain, context: &Context<'_>) -> Result<Option<Timestamp>, Fault> {
+    let Some(hash) = CANONICAL.get(&context.state, (chain.id, number))? else { return Ok(None) };
+    Ok(BLOCKS.get(&context.state, (chain.id, hash))?.map(|block| block.time))
+}
+
+fn tell_block(
+    watch: &ExactWatch,
+    recent: &[Recent],
+    chain: &Chain,
+    context: &mut Context<'_>,
+) -> Result<(), Fault> {
+    let Some(place) = recent.first().map(|recent| recent.block) else { return Ok(()) };
+    if !is_canonical(place.number, &place.hash, chain, context)? {
+        return Ok(());
+    }
+    let block = block_of(chain, &place.hash, context)?;
+    for transfer in transfers_of(chain, &block, &place.hash, context)? {
+        let is_told =
+            transfer.to == watch.address && recent.iter().any(|of| of.log_index == transfer.log_index);
+        if is_told && owner_of(&transfer, block.time, chain, context)? == Owner::Watch(watch.watch.clone()) {
+            report::seen(&watch.watch, &transfer, place, &block, chain, context)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_canonical(
+    number: BlockNumber,
+    hash: &BlockHash,
+    chain: &Chain,
+    context: &Context<'_>,
+) -> Result<bool, Fault> {
+    Ok(CANONICAL.get(&context.state, (chain.id, number))?.as_ref() == Some(hash))
+}
