@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api_keys, auth, balances, dead_letters, envelope, events, health, ingest_stripe, ledger, limits,
-    merchants, openapi, payments, refunds,
+    merchants, openapi, payment_qr, payments, refunds,
     state::{ApiState, MetricsText},
     webhook_endpoints,
 };
@@ -25,6 +25,7 @@ use crate::{
 fn resources() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .merge(payments::routes())
+        .merge(payment_qr::routes())
         .merge(refunds::routes())
         .merge(balances::routes())
         .merge(ledger::routes())

@@ -5,6 +5,7 @@ mod commands;
 mod harness;
 mod merchants;
 mod operation;
+mod pictures;
 mod processors;
 mod reads;
 mod refusals;
