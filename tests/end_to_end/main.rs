@@ -32,6 +32,7 @@ mod idempotency;
 mod isolation;
 mod kill;
 mod live_verify;
+mod matching;
 mod money;
 mod outages;
 mod part;

@@ -117,6 +117,13 @@ impl Streambook {
         command
     }
 
+    /// A command that administers this process through its API.
+    pub(crate) fn administration(&self, name: &str) -> Command {
+        let mut command = command::streambook();
+        command.args(name.split(' ')).args(["--api", &self.api().url(), "--key", &self.admin_key, "--json"]);
+        command
+    }
+
     /// Asks it to stop, and waits until it has.
     pub(crate) async fn stop(&mut self) {
         let mut child = self.child.take().expect("it runs");

@@ -152,9 +152,9 @@ impl Clients {
         let units = [1_000, 999, 20_001, 123_456_789].get(machine.random.index(4)).copied().unwrap_or(1_000);
         let asset = machine.random.pick(chains).map_or_else(String::new, asset_of);
         let asset = if machine.random.chance(3) { "doge:7".to_owned() } else { asset };
-        let matching = machine.random.chance(40).then_some(Matching::ExactAmount);
+        let matching = machine.random.chance(50).then_some(Matching::ExactAmount);
         // Short and of few prices, so that an amount is given again within the run.
-        let exact = matching.is_some() && machine.random.chance(70);
+        let exact = matching.is_some() && machine.random.chance(90);
         let (units, expires) = if exact { (1_000, 60) } else { (units, expires) };
         Ok(Body::Create { amount: amount(units)?, asset, method: PaymentMethod::Chain, expires, matching })
     }
