@@ -32,12 +32,6 @@ pub(super) struct Kept {
     answer: Remembered,
 }
 
-impl Kept {
-    /// What a payment's JSON had not yet, where an answer of before holds one: price, tolerance, matching, reservation. Behind
-    /// the other answers these bytes say nothing.
-    pub(super) const OF_BEFORE: &[u8] = &[0; 4];
-}
-
 /// The first answer, as small as it can be kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Remembered {

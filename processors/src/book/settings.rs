@@ -49,9 +49,6 @@ pub(super) struct Accepting {
 }
 
 impl Accepting {
-    /// The end of settings of before there were tiers and exact amounts: no tiers, and 86,400 seconds.
-    pub(super) const OF_BEFORE: &[u8] = &[0, 0x80, 0xa3, 0x05];
-
     /// The policy of a payment of this amount: that of the highest tier it reaches, else the chain's own.
     pub(super) fn policy(
         &self,
@@ -99,9 +96,6 @@ const MILLION: i128 = 1_000_000;
 const TENTH: i128 = 10;
 
 impl MerchantState {
-    /// The end of a merchant of before it could have addresses and a tolerance: neither.
-    pub(super) const OF_BEFORE: &[u8] = &[0, 0, 0];
-
     /// Its own address on a chain.
     pub(super) fn address(&self, chain: ChainId) -> Option<Address> {
         self.addresses.iter().find(|fixed| fixed.chain == chain).map(|fixed| fixed.address)
@@ -160,35 +154,9 @@ fn refund_source(templates: &Templates, set: &str) -> RefundSource {
 
 #[cfg(test)]
 mod tests {
-    use serde::de::DeserializeOwned;
-    use streambook_model::records::{registry::AssetAmount, settings::EXACT_AMOUNT_GRACE_SECONDS};
-    use streambook_runtime::{state::MemoryState, table::Table};
+    use streambook_model::records::registry::AssetAmount;
 
     use super::*;
-
-    /// Writes what a program of before wrote, and reads it as this one does.
-    fn upgraded<V: Serialize + DeserializeOwned, W: Serialize + DeserializeOwned>(
-        before: &V,
-        added: &'static [u8],
-    ) -> W {
-        let mut state = MemoryState::default();
-        Table::<V>::new(1).put(&mut state, (), before).unwrap();
-        Table::<W>::grown(1, added).get(&state, ()).unwrap().unwrap()
-    }
-
-    #[test]
-    fn what_a_program_of_before_has_stored_is_read_as_it_was_meant() {
-        let merchant: MerchantState = upgraded(&"custodial".to_owned(), MerchantState::OF_BEFORE);
-        let (settlement, tolerance) = ("custodial".to_owned(), Tolerance::default());
-        assert_eq!(merchant, MerchantState { settlement, addresses: Vec::new(), tolerance });
-        let sets = BTreeMap::from([("custodial".to_owned(), RefundSource::Available)]);
-        let fee = FeeSchedule { parts_per_million: 5_000 };
-        let before = (Vec::<Asset>::new(), Vec::<ChainSettings>::new(), fee, sets.clone());
-        let settings: Accepting = upgraded(&before, Accepting::OF_BEFORE);
-        let (assets, chains, tiers) = (Vec::new(), Vec::new(), Vec::new());
-        let grace_seconds = EXACT_AMOUNT_GRACE_SECONDS;
-        assert_eq!(settings, Accepting { assets, chains, fee, sets, tiers, grace_seconds });
-    }
 
     fn check(parts_per_million: u32, least: i128, amount: i128, expect: i128) {
         let asset: AssetId = "usdc:1".parse().unwrap();

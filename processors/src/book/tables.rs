@@ -17,14 +17,14 @@ use streambook_runtime::{
 use super::{
     address::Addresses,
     amounts::Reserved,
-    confirmations::{PaymentState, Split, Terms, Transfer},
+    confirmations::{PaymentState, Split, Transfer},
     idempotency::{Kept, Queue, Queued},
     notifications::Subscription,
     settings::{Accepting, MerchantState},
 };
 
 /// Payments, by id.
-const PAYMENTS: Table<PaymentState> = Table::grown(1, Terms::OF_BEFORE);
+const PAYMENTS: Table<PaymentState> = Table::new(1);
 /// Transfers beyond those kept in the payment's own value, by payment and inclusion.
 const TRANSFERS: Table<Transfer> = Table::new(2);
 /// Refunds, by id.
@@ -34,15 +34,15 @@ pub(super) const CARD_FACTS: Table<TakenFact> = Table::new(4);
 /// Deadlines of open card payments, by time and payment.
 pub(super) const CARD_DEADLINES: Table<(Timestamp, PaymentId)> = Table::new(5);
 /// Merchants, by id.
-pub(super) const MERCHANTS: Table<MerchantState> = Table::grown(6, MerchantState::OF_BEFORE);
+pub(super) const MERCHANTS: Table<MerchantState> = Table::new(6);
 /// Endpoints that want messages, by merchant and mode.
 pub(super) const SUBSCRIPTIONS: Table<Vec<Subscription>> = Table::new(7);
 /// What can be paid, and how.
-pub(super) const SETTINGS: Table<Accepting> = Table::grown(8, Accepting::OF_BEFORE);
+pub(super) const SETTINGS: Table<Accepting> = Table::new(8);
 /// The partition's key for deposit addresses, and its counter.
 pub(super) const ADDRESSES: Table<Addresses> = Table::new(9);
 /// Answers remembered by idempotency key: by merchant, mode and key.
-pub(super) const IDEMPOTENCY: Table<Kept> = Table::grown(10, Kept::OF_BEFORE);
+pub(super) const IDEMPOTENCY: Table<Kept> = Table::new(10);
 /// The same in the order they were remembered, by number.
 pub(super) const IDEMPOTENCY_QUEUE: Table<Queued> = Table::new(11);
 /// Where that queue begins and ends.

@@ -17,12 +17,10 @@ use super::{
     verdict::{No, Refused, Stored},
 };
 
-/// The end of a merchant of before it could have addresses and a tolerance: neither.
-pub(super) const MERCHANT_OF_BEFORE: &[u8] = &[0, 0];
 /// The most that a tolerance can be: a tenth of the amount.
 const TOLERANCE_MAX_PPM: u32 = 100_000;
 
-const MERCHANTS: Table<Merchant> = Table::grown(4, MERCHANT_OF_BEFORE);
+const MERCHANTS: Table<Merchant> = Table::new(4);
 /// Whose address it is, by chain and address.
 const OWNERS: Table<MerchantId> = Table::new(8);
 

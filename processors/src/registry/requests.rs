@@ -12,17 +12,14 @@ use streambook_runtime::{
     table::Table,
 };
 
-use super::{
-    merchants::MERCHANT_OF_BEFORE,
-    verdict::{Refused, Stored},
-};
+use super::verdict::{Refused, Stored};
 
 const KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Requests forgotten while taking one record: more than one record adds.
 const PRUNED_MAX: usize = 8;
 
 /// By (who asks, the name it gives the request).
-const REQUESTS: Table<Request> = Table::grown(1, MERCHANT_OF_BEFORE);
+const REQUESTS: Table<Request> = Table::new(1);
 const BY_TIME: Table<Named> = Table::new(2);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,10 +21,7 @@ const KEY: &str = "settings";
 /// A fee of everything.
 const WHOLE_PPM: u32 = 1_000_000;
 
-/// The end of settings of before there were tiers and exact amounts: no tiers, and 86,400 seconds.
-const OF_BEFORE: &[u8] = &[0, 0x80, 0xa3, 0x05];
-
-const SETTINGS: Table<Settings> = Table::grown(7, OF_BEFORE);
+const SETTINGS: Table<Settings> = Table::new(7);
 
 /// Puts settings in force. The version is counted here, whatever the record says; the same content is no change.
 pub(super) fn put(context: &mut Context<'_>, mut settings: Settings) -> Result<(), Fault> {

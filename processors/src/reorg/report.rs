@@ -13,9 +13,7 @@ use streambook_runtime::processor::{Context, Fault};
 use super::{
     change::BlockRef,
     letters, shared,
-    tables::{
-        Block, CONFIRMED, CONFIRMING, Chain, Open, TOKENS, UNFINAL, Watch, confirms_at, transfers_of,
-    },
+    tables::{Block, CONFIRMED, CONFIRMING, Chain, Open, TOKENS, UNFINAL, Watch, confirms_at, transfers_of},
     watches::{self, Owner},
 };
 

@@ -61,8 +61,7 @@ pub(crate) struct ChainIntent {
     pub(crate) policy: ConfirmationPolicy,
 }
 
-/// What was agreed beside the intent. It stands at the end of the payment's value, since it came later: a value of before
-/// ends where it begins ([`Terms::OF_BEFORE`]).
+/// What was agreed beside the intent: how transfers are matched, and by how much they may differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Terms {
     /// What the merchant asked for, where the amount is another.
@@ -71,11 +70,6 @@ pub(crate) struct Terms {
     pub(crate) tolerance: Amount,
     /// Which transfers to a shared address are this payment's.
     pub(crate) exact: Option<ExactAmount>,
-}
-
-impl Terms {
-    /// The terms of a payment that was made before there were any, as they are encoded.
-    pub(crate) const OF_BEFORE: &[u8] = &[0, 1, 0, 0];
 }
 
 /// Everything observed of a payment, and what was done about it.
@@ -263,19 +257,5 @@ impl PaymentState {
     pub(crate) fn split_refund(&self, amount: Amount) -> Result<Split, AmountError> {
         let unapplied = self.unapplied()?.max(Amount::ZERO).min(amount);
         Ok(Split { applied: amount.minus(unapplied)?, unapplied })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_payment_of_before_has_the_terms_that_say_nothing() {
-        let bytes = streambook_runtime::table::Table::<Terms>::new(1);
-        let mut state = streambook_runtime::state::MemoryState::default();
-        bytes.put(&mut state, (), &Terms::default()).unwrap();
-        let stored = state.iter().next().unwrap().1;
-        assert_eq!(stored.get(1..), Some(Terms::OF_BEFORE));
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use streambook_model::{
     bytes::Address,
     chain::ChainId,
@@ -13,8 +12,6 @@ use streambook_model::{
     },
     time::Timestamp,
 };
-
-use streambook_runtime::state::{MemoryState, State};
 
 use super::shop::{CHAIN, Late, SHOP, START, Said, Shop, amount, merchant};
 
@@ -132,33 +129,4 @@ fn the_answer_to_a_creation_is_given_again_as_it_was() {
     let report = shop.report(1, TransferStatus::Confirmed, 1, 1_001, Late::No);
     shop.fact(report);
     assert_eq!(shop.feed(creation).reply().payment, first);
-}
-
-/// A book of before these terms existed goes on: its payments are what they were.
-#[test]
-fn the_state_of_a_program_of_before_is_read() {
-    let mut shop = Shop::open();
-    shop.create(1, PaymentMethod::Chain, 1_000);
-    let mut before = MemoryState::default();
-    shop.bench.state.iter().for_each(|(key, value)| before.put(key.clone(), as_before(key, value)));
-    shop.bench.state = before;
-    let report = shop.report(1, TransferStatus::Confirmed, 1, 1_000, Late::No);
-    shop.fact(report);
-    assert_eq!(shop.last.clone().unwrap().status, PaymentStatus::Completed);
-    assert_eq!(create(&mut shop, 2, 1_000).problem(), "no_fixed_address");
-    assert_eq!(shop.create(3, PaymentMethod::Chain, 1_000).problem(), "none");
-}
-
-/// A value as it was written before: version 1, without what was added at its end.
-fn as_before(key: &[u8], value: &[u8]) -> Bytes {
-    let added = match key.first() {
-        Some(1) => 4,
-        Some(6) => 3,
-        Some(8) => 4,
-        _ => return Bytes::copy_from_slice(value),
-    };
-    let mut before = value[..value.len() - added].to_vec();
-    assert_eq!(before[0], 2);
-    before[0] = 1;
-    before.into()
 }
