@@ -10,6 +10,25 @@ pub(super) fn cpu() -> Duration {
     ticks(&read("/proc/self/stat"))
 }
 
+/// Processor time that another process has used so far.
+pub(super) fn cpu_of(process: u32) -> Duration {
+    ticks(&read(&format!("/proc/{process}/stat")))
+}
+
+/// Processor time that was not idle, of all cores together.
+pub(super) fn machine() -> Duration {
+    busy(&read("/proc/stat"))
+}
+
+/// The first line of `proc_stat(5)`: user, nice, system, idle, iowait, irq, softirq, steal.
+fn busy(stat: &str) -> Duration {
+    let line = stat.lines().next().unwrap_or_default();
+    let fields = line.split_whitespace().skip(1).take(8).zip(0_u8..);
+    let busy = fields.filter(|(_, place)| !matches!(place, 3 | 4));
+    let ticks: u32 = busy.filter_map(|(field, _)| field.parse::<u32>().ok()).sum();
+    TICK * ticks
+}
+
 /// Processor time by kind of thread: names without their numbers. Threads that have ended are not in it.
 pub(super) fn cpu_by_thread() -> BTreeMap<String, Duration> {
     let mut by_name = BTreeMap::new();
@@ -39,6 +58,11 @@ pub(super) fn written_bytes() -> u64 {
     field("/proc/self/io", "write_bytes:")
 }
 
+/// The same of another process.
+pub(super) fn written_by(process: u32) -> u64 {
+    field(&format!("/proc/{process}/io"), "write_bytes:")
+}
+
 /// User and system time: fields 14 and 15 of `proc_pid_stat(5)`, the name in field 2 being of any form.
 fn ticks(stat: &str) -> Duration {
     let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
@@ -59,6 +83,12 @@ fn read(file: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_idle_or_waits_for_a_disk_is_not_busy() {
+        let stat = "cpu  100 10 50 9000 800 5 15 20 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n";
+        assert_eq!(busy(stat), Duration::from_secs(2));
+    }
 
     #[test]
     fn processor_time_is_user_and_system_time_whatever_the_name() {

@@ -17,7 +17,7 @@ use crate::{
         clickhouse::{ClickHouseBench, ClickHouseReport},
         http::{HttpBench, HttpReport},
         log::{LogBench, LogReport, Speed},
-        pipeline::{ChainPace, Level, Measured, PipelineBench, PipelineReport, SqlChoice},
+        pipeline::{ChainPace, ClusterChoice, Level, Measured, PipelineBench, PipelineReport, SqlChoice},
         sql::{Pace, SqlBench, SqlReport},
     },
     config::{LogFormat, LoggingConfig},
@@ -115,6 +115,25 @@ pub(crate) struct Pipeline {
     /// The chain says that blocks so far below its head are final; 0 for a chain that never says so.
     #[arg(long, default_value_t = 32, value_name = "BLOCKS")]
     finalized_after: u64,
+    /// The log's engine. With `fluvio` the books are kept by processes of their own, on a cluster that nothing else uses.
+    #[arg(long, value_enum, default_value = "embedded")]
+    log: LogEngine,
+    /// The cluster's public address (its SC).
+    #[arg(long, default_value = "127.0.0.1:9003", value_name = "ADDR")]
+    endpoint: String,
+    /// Copies of every record on the cluster.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=9))]
+    replication: u16,
+    /// Processes that share the books on the cluster.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+    processes: u16,
+}
+
+/// Where the log of a measurement is.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum LogEngine {
+    Embedded,
+    Fluvio,
 }
 
 /// Arguments of `bench http`.
@@ -246,6 +265,8 @@ impl Log {
 impl Pipeline {
     async fn run(mut self) -> anyhow::Result<()> {
         self.open.sort_unstable();
+        let (endpoint, replication, processes) = (self.endpoint, self.replication, self.processes);
+        let cluster = ClusterChoice { endpoint, replication, processes };
         let bench = PipelineBench {
             payments: self.payments,
             merchants: self.merchants,
@@ -260,9 +281,10 @@ impl Pipeline {
                 confirmations: self.confirmations,
                 finalized_after: self.finalized_after,
             },
+            cluster: (self.log == LogEngine::Fluvio).then_some(cluster),
         };
         let directory = Directory::below(self.common.data.as_ref())?;
-        let report = bench.run(&directory, |what| output::note(what)).await?;
+        let report = Box::pin(bench.run(&directory, |what| output::note(what))).await?;
         self.common.print(&report, pipeline_table)
     }
 }
@@ -422,6 +444,19 @@ fn pipeline_table(report: &PipelineReport) {
         rows.push(measured_row(*open, throughput));
         rows.extend(latency.iter().map(|latency| measured_row(*open, latency)));
     }
+    if let Some((cluster, bare)) = &report.cluster {
+        output::line(format!(
+            "{} copies, {} processes for the books; the cluster's own client: {} produced/s, {} consumed/s ({} of {} records of {} \
+             bytes came)",
+            cluster.replication,
+            cluster.processes,
+            bare.produced_per_second,
+            bare.consumed_per_second,
+            bare.consumed,
+            bare.records,
+            bare.bytes
+        ));
+    }
     let header = [
         "open",
         "pace",
@@ -429,6 +464,7 @@ fn pipeline_table(report: &PipelineReport) {
         "block to row, ms",
         "create to reply, ms",
         "CPU µs",
+        "busy cores",
         "syncs/s",
         "disk B",
     ];
@@ -458,6 +494,7 @@ fn measured_row(open: u64, measured: &Measured) -> Vec<String> {
         latency_text(&measured.block_to_row),
         latency_text(&measured.create_to_reply),
         measured.cpu_micros_each.to_string(),
+        measured.busy_cores.to_string(),
         measured.syncs_per_second.to_string(),
         measured.disk_bytes_each.to_string(),
     ]

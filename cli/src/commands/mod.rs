@@ -3,8 +3,11 @@
 mod admin;
 mod bench;
 mod chain;
+mod cluster;
 mod config;
 mod demo;
+#[cfg(test)]
+mod deploy_tests;
 mod replay;
 mod run;
 mod schemas;
@@ -29,6 +32,9 @@ pub(crate) enum Command {
     Run(run::Run),
     /// Show what every process on a cluster says of itself.
     Status(status::Status),
+    /// Set up a Fluvio cluster.
+    #[command(subcommand)]
+    Cluster(cluster::Cluster),
     /// Show money flowing on a local chain, and prove the books.
     Demo(demo::Demo),
     /// Prove that the books are right: replay every inbox, compare every output and the SQL sink.
@@ -69,6 +75,7 @@ impl Command {
             Self::Up(command) => command.run().await,
             Self::Run(command) => command.run().await,
             Self::Status(command) => command.run().await,
+            Self::Cluster(command) => command.run().await,
             Self::Demo(command) => command.run().await,
             Self::Verify(command) => command.run().await,
             Self::Replay(command) => command.run().await,

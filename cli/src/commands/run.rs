@@ -61,7 +61,7 @@ impl Run {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn parts(&self) -> anyhow::Result<Parts> {
+    pub(super) fn parts(&self) -> anyhow::Result<Parts> {
         let partitions = match (&self.partitions, self.processes) {
             (Some(partitions), _) => partitions.clone(),
             (None, Some(of)) => {
@@ -77,7 +77,7 @@ impl Run {
     }
 }
 
-fn check(config: &Config, parts: &Parts) -> anyhow::Result<()> {
+pub(super) fn check(config: &Config, parts: &Parts) -> anyhow::Result<()> {
     ensure!(
         config.log.engine == Engine::Fluvio,
         "[log] engine is \"embedded\", which serves one process: set it to \"fluvio\", or use `streambook up`"

@@ -39,12 +39,12 @@ use streambook_sinks::sql::{SqlConfig, SqlReads};
 use tokio::{net::TcpListener, sync::Mutex, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use self::shared::{Shared, connect};
+use self::shared::Shared;
 pub(crate) use self::{
     bootstrap::AdminKey,
     parts::{Part, Partitions, Parts, instance},
     processors::all as processors,
-    shared::look,
+    shared::{connect, look},
     telemetry::{install_logging, install_metrics},
 };
 use crate::{

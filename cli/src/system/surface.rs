@@ -80,7 +80,9 @@ impl System {
         listener: TcpListener,
         metrics: PrometheusHandle,
     ) -> anyhow::Result<()> {
-        let stripe = bootstrap::stripe_secrets(&config.stripe)?.map(bootstrap::stripe_ingest).transpose()?;
+        // The secrets are where deliveries come in, and nowhere else.
+        let secrets = if surface.stripe { bootstrap::stripe_secrets(&config.stripe)? } else { None };
+        let stripe = secrets.map(bootstrap::stripe_ingest).transpose()?;
         let parts = ApiParts {
             config: config.api.clone(),
             log: Arc::clone(&self.log),
@@ -90,7 +92,7 @@ impl System {
             health: self.health.clone(),
             secret_key: secret_key(config)?,
             allowed_networks: config.webhooks.allowed_networks.clone(),
-            stripe: stripe.filter(|_| surface.stripe),
+            stripe,
             metrics: Arc::new(move || metrics.render()),
             instance: parts.instance,
         };

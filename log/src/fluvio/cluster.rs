@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 
 use fluvio::dataplane::{Decoder, Encoder};
 use fluvio::metadata::AdminSpec;
+use fluvio::metadata::customspu::CustomSpuSpec;
 use fluvio::metadata::objects::Metadata;
 use fluvio::metadata::partition::{PartitionSpec, ReplicaStatus};
 use fluvio::metadata::spu::SpuSpec;
 use fluvio::metadata::topic::TopicSpec;
 use fluvio::{FluvioAdmin, FluvioClusterConfig};
 use parking_lot::Mutex;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::names::Replica;
@@ -108,13 +110,15 @@ impl Cluster {
         let mut admin = self.admin.lock().await;
         let connected = self.connected(&mut admin).await.map_err(|error| Arc::new(error) as Cause)?;
         let created = timeout(PATIENCE, connected.create(name.to_owned(), false, spec)).await;
-        match created {
-            Ok(created) => created.map_err(cause),
-            Err(_) => {
-                *admin = None;
-                Err(Arc::new(Silent))
-            }
-        }
+        made(&mut admin, created.map(|created| created.map_err(cause)))
+    }
+
+    /// Makes a server known. An error may also mean that it is.
+    pub(super) async fn add(&self, name: String, spec: CustomSpuSpec) -> Result<(), Cause> {
+        let mut admin = self.admin.lock().await;
+        let connected = self.connected(&mut admin).await.map_err(|error| Arc::new(error) as Cause)?;
+        let added = timeout(PATIENCE, connected.create(name, false, spec)).await;
+        made(&mut admin, added.map(|added| added.map_err(cause)))
     }
 
     /// The connection to the controller, made anew after an error.
@@ -185,6 +189,14 @@ impl Cluster {
         leaders.at = Some(at);
         Ok(())
     }
+}
+
+/// What became of a request. A connection of which no answer came is given up.
+fn made(admin: &mut Option<FluvioAdmin>, made: Result<Result<(), Cause>, Elapsed>) -> Result<(), Cause> {
+    made.unwrap_or_else(|_| {
+        *admin = None;
+        Err(Arc::new(Silent))
+    })
 }
 
 /// Whether the copies of a partition are not in step, by what their leaders last told the controller.

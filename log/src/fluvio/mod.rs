@@ -6,7 +6,8 @@
 //! connections, the batches and the streams are here. `docs/fluvio.md` says what the cluster must be like and what it cannot
 //! promise; `log/ENGINES.md` how each method of the trait is done.
 //!
-//! - `engine`: the handle. `cluster`: the controller. `topics`, `settings`: making and checking topics.
+//! - `engine`: the handle. `cluster`: the controller. `topics`, `settings`: making and checking topics. `register`: making
+//!   servers known.
 //! - `source`: one partition and its leader. `partition`: how this process uses it.
 //! - `appender`: the way in. `follow`, `window`: the way out.
 //! - `requests`, `connection`, `wire`, `names`: the protocol. `frame`: what is in a record.
@@ -22,6 +23,7 @@ mod health;
 mod names;
 mod options;
 mod partition;
+mod register;
 mod requests;
 mod settings;
 mod source;
@@ -34,3 +36,4 @@ pub mod bare;
 pub use engine::FluvioLog;
 pub use health::Trouble;
 pub use options::FluvioOptions;
+pub use register::{Server, register};

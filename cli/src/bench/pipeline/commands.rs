@@ -87,8 +87,14 @@ impl Shop {
         })
     }
 
-    /// Creates the payment of this number, when there is room for it.
-    pub(super) async fn create(&self, number: u64, fate: Fate) -> anyhow::Result<()> {
+    /// Creates the payment of this number, when there is room for it. Where an append takes a while, others begin meanwhile: an
+    /// append that fails has no answer, and that ends the measurement.
+    pub(super) async fn create(
+        self: Arc<Self>,
+        number: u64,
+        fate: Fate,
+        takes_a_while: bool,
+    ) -> anyhow::Result<()> {
         self.room.acquire().await.context("the benchmark has ended")?.forget();
         let merchants = self.merchants.len().max(1) as u64;
         let merchant = self.merchants.get(usize::try_from(number % merchants)?);
@@ -96,7 +102,14 @@ impl Shop {
         let request = RequestId::from_bits(Uuid::now_v7().into_bytes());
         let command = self.command(number, merchant, request)?;
         self.asked.lock().insert(request, Asked { at: Instant::now(), fate });
-        self.publisher.publish(topics::BOOK_INBOX, merchant.to_string().as_bytes(), command).await?;
+        let publish = async move {
+            self.publisher.publish(topics::BOOK_INBOX, merchant.to_string().as_bytes(), command).await
+        };
+        if takes_a_while {
+            tokio::spawn(publish);
+            return Ok(());
+        }
+        publish.await?;
         Ok(())
     }
 

@@ -64,13 +64,17 @@ impl Done {
     ) -> anyhow::Result<()> {
         let (from, mut next) = (TopicPartition::new(topics::PAYMENTS_EVENTS.topic(), partition), Offset(0));
         let posted = TopicPartition::new(topics::LEDGER_TRANSACTIONS.topic(), partition);
+        let mut last = 0;
         loop {
             log.wait(&from, next, Visibility::Synced).await?;
             for record in log.read(&from, next, ReadLimit::default(), Visibility::Synced).await? {
                 next = record.offset.plus(1);
-                if let Message::PaymentEvent(event) = codec::decode(&record.value)?
-                    && event.event_type == PaymentEventType::Completed
-                {
+                let Message::PaymentEvent(event) = codec::decode(&record.value)? else { continue };
+                // One task writes here; on a cluster it may send again.
+                let seq = event.meta.source.as_ref().map_or(0, |source| source.seq);
+                let is_repeat = seq <= last;
+                last = seq.max(last);
+                if !is_repeat && event.event_type == PaymentEventType::Completed {
                     self.committed(&from, &event).await?;
                     self.committed(&posted, &event).await?;
                     self.done(&event);

@@ -11,10 +11,7 @@ use anyhow::Context;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use streambook_log::embedded::Syncs;
-use streambook_model::{
-    position::Partition,
-    topics::{self, TopicDef},
-};
+use streambook_model::{position::Partition, topics};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -30,7 +27,7 @@ use super::{
 use crate::bench::{
     Latency,
     directory::bytes_below,
-    figures::{each, per_second, seconds},
+    figures::{each, per_second, ratio, seconds},
     usage,
 };
 
@@ -62,6 +59,8 @@ pub(crate) struct Measured {
     pub(crate) create_to_reply: Latency,
     pub(crate) cpu_seconds: f64,
     pub(crate) cpu_micros_each: f64,
+    /// Cores of the machine that were busy on average, with whatever; the servers of a cluster on it are among that.
+    pub(crate) busy_cores: f64,
     /// Processor seconds by kind of thread.
     pub(crate) cpu_by_thread: BTreeMap<String, f64>,
     /// Records a second, by topic.
@@ -99,6 +98,7 @@ pub(super) struct Course<'p> {
 struct Snapshot {
     at: Instant,
     cpu: Duration,
+    machine: Duration,
     threads: BTreeMap<String, Duration>,
     records: BTreeMap<&'static str, u64>,
     syncs: Syncs,
@@ -158,10 +158,10 @@ impl<'p> Course<'p> {
     ) -> anyhow::Result<Measured> {
         let done = self.done.count();
         let target = *done.borrow() + payments;
-        let before = self.snapshot()?;
+        let before = self.snapshot().await?;
         self.create(payments, Fate::IsPaid, pace, &bar).await?;
         self.reach(done, target, &bar).await?;
-        let after = self.snapshot()?;
+        let after = self.snapshot().await?;
         let rate = match pace {
             Pace::Fast => None,
             Pace::Rate(rate) => Some(rate),
@@ -182,9 +182,10 @@ impl<'p> Course<'p> {
                 let due = began + Duration::from_nanos(number.saturating_mul(1_000_000_000) / rate.max(1));
                 tokio::time::sleep_until(due.into()).await;
             }
+            let created = Arc::clone(&self.shop).create(self.created + number, fate, self.plant.is_shared());
             tokio::select! {
                 biased;
-                created = self.shop.create(self.created + number, fate) => created?,
+                created = created => created?,
                 ended = self.workers.join_next() => return failure(ended),
                 () = tokio::time::sleep(STUCK_AFTER) => {
                     self.plant.check()?;
@@ -231,16 +232,24 @@ impl<'p> Course<'p> {
         }
     }
 
-    fn snapshot(&self) -> anyhow::Result<Snapshot> {
-        let records = |topic: TopicDef| Ok((topic.name, self.plant.records(topic)?));
+    async fn snapshot(&self) -> anyhow::Result<Snapshot> {
+        let (at, machine) = (Instant::now(), usage::machine());
+        let others = self.plant.others();
+        let mut records = BTreeMap::new();
+        for topic in topics::ALL {
+            records.insert(topic.name, self.plant.records(topic).await?);
+        }
         Ok(Snapshot {
-            at: Instant::now(),
-            cpu: usage::cpu(),
+            at,
+            cpu: others.iter().fold(usage::cpu(), |sum, process| sum + usage::cpu_of(*process)),
+            machine,
             threads: usage::cpu_by_thread(),
-            records: topics::ALL.into_iter().map(records).collect::<anyhow::Result<_>>()?,
-            syncs: self.plant.log.syncs(),
+            records,
+            syncs: self.plant.store.syncs(),
             disk: bytes_below(&self.directory),
-            written: usage::written_bytes(),
+            written: others
+                .iter()
+                .fold(usage::written_bytes(), |sum, process| sum + usage::written_by(*process)),
         })
     }
 
@@ -266,6 +275,7 @@ impl<'p> Course<'p> {
             create_to_reply: Latency::of(self.shop.take_answered()),
             cpu_seconds: seconds(cpu),
             cpu_micros_each: each(u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX), payments),
+            busy_cores: ratio(seconds(after.machine.saturating_sub(before.machine)), seconds(took)),
             cpu_by_thread: after.threads.iter().filter_map(used).collect(),
             records_each: each(records.values().sum(), payments),
             records_per_second: rates(&records, took),

@@ -8,10 +8,13 @@
 //! - Latency: at a steady rate, by default half of that throughput; from the append of the block that confirms a payment
 //!   to the commit of the rows that say it is completed and posted, and from a command to its synced answer.
 //!
+//! On a cluster the books are kept by processes of their own, and this one is everybody else: merchants, chain and SQL sink.
+//!
 //! Payments that stay open are made before either is measured, so that the state's size is what it says. One payment more
 //! is made after them and awaited: it waits behind whatever the parts have not done yet, so nothing of the opening is left
 //! to be measured.
 
+mod books;
 mod commands;
 mod done;
 mod measure;
@@ -23,14 +26,23 @@ use std::time::Duration;
 use anyhow::ensure;
 use indicatif::ProgressBar;
 use serde::Serialize;
+use streambook_log::{
+    Retention, TopicName, TopicSpec,
+    fluvio::{FluvioOptions, bare},
+};
 use streambook_model::topics;
 
-pub(crate) use self::{measure::Measured, plant::SqlChoice};
+pub(crate) use self::{books::ClusterChoice, measure::Measured, plant::SqlChoice};
 use self::{
     measure::{Course, Pace},
     plant::Plant,
 };
-use super::{Directory, usage};
+use super::{Directory, figures::per_second, usage};
+
+/// Partitions, records of each, and bytes of each, that the cluster's own client is measured with.
+const BARE_PARTITIONS: u16 = 4;
+const BARE_RECORDS: u64 = 25_000;
+const BARE_BYTES: usize = 300;
 
 /// What is measured.
 #[derive(Debug, Clone)]
@@ -48,6 +60,8 @@ pub(crate) struct PipelineBench {
     /// Payments under way at most.
     pub(crate) in_flight: u32,
     pub(crate) chain: ChainPace,
+    /// The log is there, and not embedded.
+    pub(crate) cluster: Option<ClusterChoice>,
 }
 
 /// How the chain goes.
@@ -70,6 +84,8 @@ pub(crate) struct PipelineReport {
     pub(crate) sql: SqlChoice,
     pub(crate) in_flight: u32,
     pub(crate) chain: ChainPace,
+    /// Where the log was, if not embedded, and how fast the cluster's own client was there just before.
+    pub(crate) cluster: Option<(ClusterChoice, Bare)>,
     pub(crate) levels: Vec<Level>,
     pub(crate) peak_resident_mib: u64,
     /// Payments that were made in all, each of them checked to be in SQL.
@@ -95,6 +111,13 @@ impl PipelineBench {
         directory: &Directory,
         say: impl Fn(&str),
     ) -> anyhow::Result<PipelineReport> {
+        let cluster = match &self.cluster {
+            None => None,
+            Some(cluster) => {
+                say("the cluster's own client");
+                Some((cluster.clone(), bare(cluster).await?))
+            }
+        };
         let plant = Plant::start(directory.path(), self).await?;
         let mut course = Course::new(&plant, self, directory.path());
         let mut levels = Vec::new();
@@ -110,6 +133,7 @@ impl PipelineBench {
             sql: self.sql.clone(),
             in_flight: self.in_flight,
             chain: self.chain,
+            cluster,
             levels,
             peak_resident_mib: usage::peak_resident_bytes() >> 20,
             payments,
@@ -139,6 +163,33 @@ impl PipelineBench {
     }
 }
 
+/// How fast a cluster is for its own client.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Bare {
+    pub(crate) records: u64,
+    pub(crate) bytes: usize,
+    pub(crate) produced_per_second: f64,
+    pub(crate) consumed: u64,
+    pub(crate) consumed_per_second: f64,
+}
+
+/// Moves records through a topic of its own, which stays.
+async fn bare(cluster: &ClusterChoice) -> anyhow::Result<Bare> {
+    let replication = cluster.replication;
+    let options = FluvioOptions { replication, ..FluvioOptions::new(cluster.endpoint.clone()) };
+    let name = TopicName::new(format!("bench.{:08x}", rand::random::<u32>()))?;
+    let spec = TopicSpec { name, partitions: BARE_PARTITIONS, retention: Retention::Forever };
+    let run = bare::run(options, &spec, BARE_RECORDS, BARE_BYTES).await?;
+    let records = BARE_RECORDS * u64::from(BARE_PARTITIONS);
+    Ok(Bare {
+        records,
+        bytes: BARE_BYTES,
+        produced_per_second: per_second(records, run.produce),
+        consumed: run.consumed,
+        consumed_per_second: per_second(run.consumed, run.consume),
+    })
+}
+
 /// Shows progress on a terminal, and nothing elsewhere.
 async fn with_bar<T, F>(total: u64, work: impl FnOnce(ProgressBar) -> F) -> anyhow::Result<T>
 where
@@ -154,10 +205,10 @@ where
 /// Nothing stopped, nothing was put aside, and SQL holds what was made.
 async fn check(plant: &Plant, payments: u64) -> anyhow::Result<()> {
     plant.check()?;
-    let dead = plant.records(topics::DEAD_LETTERS)?;
+    let dead = plant.records(topics::DEAD_LETTERS).await?;
     ensure!(dead == 0, "{dead} records were put aside: see dead.letters");
     let Some(reads) = &plant.reads else { return Ok(()) };
-    let (rows, posted) = (reads.counts().await?, plant.records(topics::LEDGER_TRANSACTIONS)?);
+    let (rows, posted) = (reads.counts().await?, plant.records(topics::LEDGER_TRANSACTIONS).await?);
     ensure!(rows.payments == payments, "{payments} payments were made, SQL holds {}", rows.payments);
     ensure!(
         rows.ledger_transactions == posted,

@@ -142,7 +142,8 @@ async fn say(log: &EmbeddedLog, receiver: &str, at: &TopicPartition, next: u64, 
     };
     let value = codec::encode(&Message::from(word)).unwrap();
     let to = TopicPartition::new(topics::CHECKPOINTS.topic(), Partition(0));
-    log.append(&to, vec![NewRecord::new("p", value)]).await.unwrap();
+    let said = log.append(&to, vec![NewRecord::new("p", value)]).await.unwrap();
+    log.synced(&said).await.unwrap();
 }
 
 /// The log without the last record of a task, and that record's lineage.
