@@ -11,6 +11,7 @@
 
 mod backlog;
 mod damage;
+mod ends;
 mod load;
 mod outages;
 mod refusals;
