@@ -7,6 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     meta::Meta,
     records::{
+        backfill::{BackfillClosed, BackfillRequested, ChainBackfill, RequestBackfill},
         book::{AcceptPayment, CancelPayment, CreatePayment, CreateRefund, Tick},
         chain::{
             ChainBlock, ChainFinalized, ChainFork, ChainHead, ChainRebuild, ChainStatus, DeadlinePassed,
@@ -81,8 +82,11 @@ macro_rules! messages {
 messages!(
     AcceptPayment,
     ApiKeyChanged,
+    BackfillClosed,
+    BackfillRequested,
     CancelPayment,
     CardFact,
+    ChainBackfill,
     ChainBlock,
     ChainFinalized,
     ChainFork,
@@ -103,6 +107,7 @@ messages!(
     PutEndpoint,
     PutMerchant,
     PutSettings,
+    RequestBackfill,
     SettingsChanged,
     StripeEvent,
     Tick,

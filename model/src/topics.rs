@@ -42,6 +42,16 @@ const fn public(name: &'static str, key: &'static str, receiver: Option<&'static
 
 /// Blocks, heads and watches; read by `reorg`.
 pub const CHAIN_INBOX: TopicDef = inbox("chain.inbox", SHARDS, "chain id", "reorg");
+/// What `reorg` asks of the chains' connectors, and what has been answered. A connector keeps no cursor: what is asked and
+/// not closed is open.
+pub const CHAIN_REQUESTS: TopicDef = TopicDef {
+    name: "chain.requests",
+    partitions: SHARDS,
+    keep: Keep::Retention,
+    key: "chain id",
+    public: false,
+    receiver: None,
+};
 /// Stripe's events; read by `dedup`.
 pub const STRIPE_INBOX: TopicDef = inbox("stripe.inbox", SHARDS, "payment intent or charge", "dedup");
 /// Commands, facts, changes of settings, ticks; read by `book`.
@@ -83,8 +93,9 @@ pub const CHECKPOINTS: TopicDef = TopicDef {
 };
 
 /// Every topic of the books. [`CHECKPOINTS`] is beside them: it says nothing about money.
-pub const ALL: [TopicDef; 12] = [
+pub const ALL: [TopicDef; 13] = [
     CHAIN_INBOX,
+    CHAIN_REQUESTS,
     STRIPE_INBOX,
     BOOK_INBOX,
     REGISTRY_INBOX,

@@ -8,14 +8,15 @@ use alloy_primitives::{Address, U256};
 use serde_json::{Value, json};
 use streambook_devchain::{Detail, DevBlock, DevChain, Transfer, TransferRequest, rpc_block, rpc_receipts};
 use streambook_model::{
-    bytes::{BlockHash, ContentHash, LineageHash},
+    bytes::{BlockHash, ContentHash, LineageHash, TokenValue, TxHash},
     chain::{BlockNumber, ChainId},
     codec,
-    id::{ApiKeyId, AttemptId, EndpointId, EventId, MerchantId},
+    id::{ApiKeyId, AttemptId, EndpointId, EventId, MerchantId, PaymentId},
     message::Message,
     meta::Meta,
     records::{
-        chain::{ChainFork, ChainRebuild},
+        backfill::{BackfillClosed, BackfillRequested, BackfilledBlock, ChainBackfill, RequestBackfill},
+        chain::{ChainFork, ChainRebuild, TokenTransfer},
         checkpoint::{Checkpoint, CheckpointInput, CheckpointSource},
         registry::{Administrator, ApiKey, ApiKeyChanged, PutApiKey, Scope},
         webhook::{AttemptOutcome, WebhookAttempt},
@@ -134,14 +135,72 @@ fn written_out() -> Vec<Message> {
             }],
         }],
     };
-    vec![
+    let mut written = backfills(&meta);
+    written.extend([
         checkpoint.into(),
         rebuild.into(),
         ApiKeyChanged { meta: meta.clone(), api_key: api_key.clone() }.into(),
         PutApiKey { meta, administrator, api_key }.into(),
         attempt.into(),
         fork.into(),
-    ]
+    ]);
+    written
+}
+
+/// A search of old blocks: asked for, passed on, answered, closed.
+fn backfills(meta: &Meta) -> Vec<Message> {
+    let (meta, chain, payment) = (meta.clone(), ChainId(1), PaymentId::derive(&[b"payment"]));
+    let (address, token) =
+        (streambook_model::bytes::Address::new([5; 20]), streambook_model::bytes::Address::new([6; 20]));
+    let transfer = TokenTransfer {
+        token,
+        from: address,
+        to: address,
+        value: TokenValue::new([1; 32]),
+        tx_hash: TxHash::new([7; 32]),
+        log_index: 3,
+    };
+    let block = BackfilledBlock {
+        number: BlockNumber(8),
+        hash: BlockHash::new([8; 32]),
+        parent_hash: BlockHash::new([9; 32]),
+        timestamp: NOW,
+        transfers: vec![transfer],
+    };
+    let request = RequestBackfill {
+        meta: meta.clone(),
+        chain,
+        payment,
+        address,
+        token,
+        since: Some(NOW),
+        from_number: Some(BlockNumber(7)),
+        tx_hash: Some(TxHash::new([7; 32])),
+    };
+    let requested = BackfillRequested {
+        meta: meta.clone(),
+        chain,
+        request: 1,
+        merchant: MerchantId::derive(&[b"shop"]),
+        payment,
+        address,
+        top_number: BlockNumber(9),
+        top_hash: BlockHash::new([4; 32]),
+        since: None,
+        from_number: None,
+        tx_hash: None,
+    };
+    let (from_number, problem) = (Some(BlockNumber(7)), Some("no node has block 6".to_owned()));
+    let answer = ChainBackfill {
+        meta: meta.clone(),
+        chain,
+        request: 1,
+        from_number,
+        blocks: vec![block],
+        problem: problem.clone(),
+    };
+    let closed = BackfillClosed { meta, chain, request: 1, payment, from_number, reported: 1, problem };
+    vec![request.into(), requested.into(), answer.into(), closed.into()]
 }
 
 /// Answers about blocks with no, one and several transfers, whole and with hashes only, and answers that are none.
