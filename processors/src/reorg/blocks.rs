@@ -91,6 +91,7 @@ fn floor_or_start(
         });
     CANONICAL.put(&mut context.state, (chain.id, floor.number), &floor.hash)?;
     chain.floor = Some(floor);
+    chain.first_block = Some(first.number);
     chain.pruned_below = floor.number;
     Ok(floor)
 }
@@ -223,6 +224,7 @@ fn forget(place: BlockRef, block: &Block, chain: &mut Chain, context: &mut Conte
         chain.held = chain.held.saturating_sub(1);
     }
     chain.pruned_below = place.number;
+    chain.forgotten_until = chain.forgotten_until.max(Some(block.time));
     Ok(())
 }
 
@@ -248,10 +250,10 @@ pub(super) fn forget_above(
     chain: &mut Chain,
     context: &mut Context<'_>,
 ) -> Result<(), Fault> {
-    let pruned_below = chain.pruned_below;
+    let (pruned_below, forgotten_until) = (chain.pruned_below, chain.forgotten_until);
     let transfers = transfers_of(chain, block, &place.hash, context)?;
     forget(place, block, chain, context)?;
-    chain.pruned_below = pruned_below;
+    (chain.pruned_below, chain.forgotten_until) = (pruned_below, forgotten_until);
     for transfer in transfers {
         let left = RECENT.scan_prefix(&context.state, (chain.id, transfer.to), usize::MAX)?;
         if let Some(last) = left.last() {

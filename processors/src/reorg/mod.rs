@@ -17,6 +17,9 @@
 //!   that payments share, a value beyond 38 digits) is a dead letter with the transaction. Zero-value transfers and tokens
 //!   that were never accepted are ignored.
 //!
+//! - What was sent before the look-back window is asked of the connector ([`backfill`]) where a watch is older than the
+//!   window, and where an operator or a claim asks for it; each transfer is reported once, whatever is asked again.
+//!
 //! Hashes are compared, never heights. State is bounded: the tree by finality (or by [`FINAL_DEPTH`] blocks where a
 //! chain reports none), the transfers by the look-back window, blocks that do not link by [`MAX_HELD`].
 
@@ -32,6 +35,7 @@ use streambook_runtime::{
 
 use self::tables::{CHAINS, Chain};
 
+mod backfill;
 mod blocks;
 mod change;
 mod finality;
@@ -67,6 +71,9 @@ pub const MAX_SETTLED: usize = 5_000;
 /// Watches that may come while a chain is halted. Beyond it they are dead letters, to be tried again when it goes on.
 pub const MAX_HALTED_WATCHES: u32 = 100_000;
 
+/// Backfills of a chain that can wait for an answer. Beyond it a request is a dead letter, to be tried again.
+pub const MAX_OPEN_BACKFILLS: u32 = 1_000;
+
 /// Transfers to one address a new watch is told of. If there are more, a dead letter says so.
 pub const MAX_LOOK_BACK: usize = 10_000;
 
@@ -101,6 +108,12 @@ impl Processor for Reorg {
             }),
             Message::ChainRebuild(rebuild) => {
                 on_chain(rebuild.chain, context, |chain, context| rebuild::take(&rebuild, chain, context))
+            }
+            Message::RequestBackfill(request) => {
+                on_chain(request.chain, context, |chain, context| backfill::take(&request, chain, context))
+            }
+            Message::ChainBackfill(answer) => {
+                on_chain(answer.chain, context, |chain, context| backfill::answered(&answer, chain, context))
             }
             Message::WatchAddress(watch) => {
                 on_chain(watch.chain, context, |chain, context| watches::take(&watch, chain, context))

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use streambook_model::{
     asset::AssetId,
-    bytes::{Address, BlockHash},
+    bytes::{Address, BlockHash, TxHash},
     chain::{BlockNumber, ChainId, ConfirmationPolicy, Inclusion},
     id::{MerchantId, PaymentId},
     money::Amount,
@@ -59,6 +59,11 @@ pub(super) const HALTED: Table<HaltedWatch> = Table::new(15);
 pub(super) const EXACT: Table<ExactWatch> = Table::new(30);
 /// Those of [`EXACT`] that came while the chain was halted and have not looked back yet, by the same key.
 pub(super) const HALTED_EXACT: Table<ExactWatch> = Table::new(31);
+/// Backfills that are asked for and not answered, by (chain, number).
+pub(super) const BACKFILLS: Table<Backfill> = Table::new(18);
+/// Transfers that an answered backfill has reported, by (chain, receiver, (height, hash, log index)): another answer may hold
+/// them again, and their blocks are not kept.
+pub(super) const BACKFILLED: Table<()> = Table::new(19);
 
 /// The look-back window of a chain until the settings name it. The connector may be ahead of the settings, and what it
 /// brings meanwhile must not be forgotten.
@@ -75,6 +80,8 @@ pub(super) struct Chain {
     /// The block below which the canonical branch cannot change. At first it is the parent of the first block, which is
     /// itself not in the tree, so that the first block can be replaced.
     pub(super) floor: Option<BlockRef>,
+    /// The height of the first block that was ever read.
+    pub(super) first_block: Option<BlockNumber>,
     /// The block the chain's `finalized` tag has reached.
     pub(super) finalized: Option<BlockRef>,
     /// Why the chain has stopped.
@@ -87,6 +94,11 @@ pub(super) struct Chain {
     pub(super) held: u32,
     /// No block is kept below this height.
     pub(super) pruned_below: BlockNumber,
+    /// The latest time of a block that was kept and is forgotten.
+    pub(super) forgotten_until: Option<Timestamp>,
+    /// How many backfills were ever asked for, and how many are open.
+    pub(super) backfills: u64,
+    pub(super) open_backfills: u32,
 }
 
 /// The canonical head.
@@ -128,6 +140,9 @@ pub(super) struct Watch {
     pub(super) token: Address,
     pub(super) deadline: Timestamp,
     pub(super) policy: ConfirmationPolicy,
+    /// The lowest height whose transfers it is told of by itself: the lowest block that was kept when it looked back. None
+    /// where there was no block yet, so that it is told of everything from the first one on, and while it has not looked back.
+    pub(super) known_from: Option<BlockNumber>,
 }
 
 /// Who is told of transfers of an exact amount to an address that others share.
@@ -140,12 +155,25 @@ pub(super) struct ExactWatch {
     pub(super) waits: bool,
 }
 
-/// A watch that has not looked back yet, and whether it is its address's first.
+/// A watch that has not looked back yet, whether it is its address's first, and when it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct HaltedWatch {
     pub(super) address: Address,
     pub(super) token: Address,
     pub(super) is_first: bool,
+    pub(super) made_at: Timestamp,
+}
+
+/// A search that the connector was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Backfill {
+    pub(super) payment: PaymentId,
+    pub(super) address: Address,
+    pub(super) token: Address,
+    pub(super) top: BlockRef,
+    pub(super) since: Option<Timestamp>,
+    pub(super) from: Option<BlockNumber>,
+    pub(super) tx_hash: Option<TxHash>,
 }
 
 /// A deadline.
@@ -180,12 +208,16 @@ impl Chain {
             look_back_seconds: LOOK_BACK_SECONDS,
             head: None,
             floor: None,
+            first_block: None,
             finalized: None,
             halted: None,
             pending_head: None,
             pending_finalized: None,
             held: 0,
             pruned_below: BlockNumber(0),
+            forgotten_until: None,
+            backfills: 0,
+            open_backfills: 0,
         }
     }
 

@@ -15,7 +15,7 @@ use streambook_model::{
 use streambook_runtime::processor::{Context, Fault};
 
 use super::{
-    MAX_HALTED_WATCHES, MAX_LOOK_BACK, letters, report, settle, shared,
+    MAX_HALTED_WATCHES, MAX_LOOK_BACK, backfill, letters, report, settle, shared,
     tables::{
         CANONICAL, Chain, DEADLINES, Due, HALTED, HALTED_EXACT, HaltedWatch, LAST_RECENT, RECENT, Recent,
         TOKENS, WATCHES, Watch, block_of, transfers_of,
@@ -32,7 +32,11 @@ enum LookBack {
 }
 
 /// Takes a watch.
-pub(super) fn take(arrived: &WatchAddress, chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
+pub(super) fn take(
+    arrived: &WatchAddress,
+    chain: &mut Chain,
+    context: &mut Context<'_>,
+) -> Result<(), Fault> {
     check_accepted(arrived, chain, context)?;
     if let Some(exact) = arrived.exact {
         return shared::take(arrived, exact, chain, context);
@@ -43,19 +47,24 @@ pub(super) fn take(arrived: &WatchAddress, chain: &Chain, context: &mut Context<
         return Err(Fault::dead_letter("address_in_use", reason));
     }
     let mut watches = known.unwrap_or_default();
-    let watch = watch_of(arrived);
+    let mut watch = watch_of(arrived);
     if let Some(known) = watches.iter().find(|known| known.token == watch.token) {
+        watch.known_from = known.known_from;
         return if *known == watch { Ok(()) } else { Err(taken(arrived, known)) };
     }
     check_room(chain, context)?;
+    if chain.halted.is_none() {
+        watch.known_from = backfill::known_from(chain, context)?;
+    }
     let look_back = if watches.is_empty() { LookBack::AllTokens } else { LookBack::OwnToken };
     watches.push(watch.clone());
     WATCHES.put(&mut context.state, (chain.id, arrived.address), &watches)?;
     note_deadline(&watch, chain, context)?;
     if chain.halted.is_some() {
-        return keep_for_later(&watch, look_back, &arrived.address, chain, context);
+        return keep_for_later(&watch, look_back, arrived, chain, context);
     }
     tell_recent(&watch, look_back, &arrived.address, chain, context)?;
+    backfill::ask_if_older(&watch, &arrived.address, arrived.meta.occurred_at, chain, context)?;
     settle::all(chain, context)
 }
 
@@ -86,6 +95,7 @@ pub(super) fn watch_of(arrived: &WatchAddress) -> Watch {
         token: arrived.token,
         deadline: arrived.deadline,
         policy: arrived.policy,
+        known_from: None,
     }
 }
 
@@ -112,12 +122,13 @@ pub(super) fn check_room(chain: &Chain, context: &Context<'_>) -> Result<(), Fau
 fn keep_for_later(
     watch: &Watch,
     look_back: LookBack,
-    address: &Address,
+    arrived: &WatchAddress,
     chain: &Chain,
     context: &mut Context<'_>,
 ) -> Result<(), Fault> {
-    let is_first = look_back == LookBack::AllTokens;
-    let waiting = HaltedWatch { address: *address, token: watch.token, is_first };
+    let (address, is_first) = (arrived.address, look_back == LookBack::AllTokens);
+    let made_at = arrived.meta.occurred_at;
+    let waiting = HaltedWatch { address, token: watch.token, is_first, made_at };
     Ok(HALTED.put(&mut context.state, (chain.id, address, watch.token), &waiting)?)
 }
 
@@ -132,14 +143,19 @@ pub(super) fn waits_to_look_back(
 }
 
 /// The chain goes on: watches that came meanwhile look back.
-pub(super) fn look_back_now(chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
+pub(super) fn look_back_now(chain: &mut Chain, context: &mut Context<'_>) -> Result<(), Fault> {
     let most = usize::try_from(MAX_HALTED_WATCHES).unwrap_or(usize::MAX);
+    let known_from = backfill::known_from(chain, context)?;
     for waiting in HALTED.scan_prefix(&context.state, chain.id, most)? {
         HALTED.delete(&mut context.state, (chain.id, waiting.address, waiting.token));
-        let watches = WATCHES.get(&context.state, (chain.id, waiting.address))?.unwrap_or_default();
-        let Some(watch) = watches.iter().find(|watch| watch.token == waiting.token) else { continue };
+        let mut watches = WATCHES.get(&context.state, (chain.id, waiting.address))?.unwrap_or_default();
+        let Some(watch) = watches.iter_mut().find(|watch| watch.token == waiting.token) else { continue };
+        watch.known_from = known_from;
+        let watch = watch.clone();
+        WATCHES.put(&mut context.state, (chain.id, waiting.address), &watches)?;
         let look_back = if waiting.is_first { LookBack::AllTokens } else { LookBack::OwnToken };
-        tell_recent(watch, look_back, &waiting.address, chain, context)?;
+        tell_recent(&watch, look_back, &waiting.address, chain, context)?;
+        backfill::ask_if_older(&watch, &waiting.address, waiting.made_at, chain, context)?;
     }
     shared::look_back_now(chain, context)
 }

@@ -3,6 +3,7 @@
 //! A script has one record a line and, after `|`, what it leads to. Blocks are named by branch and height (`b12`), their
 //! time is ten seconds for each height, and a payment's name is also its address.
 
+mod backfill;
 mod cost;
 mod property;
 mod recorded;

@@ -12,6 +12,7 @@ use streambook_model::{
     money::Amount,
     position::TopicPartition,
     records::{
+        backfill::{BackfilledBlock, ChainBackfill, RequestBackfill},
         chain::{
             ChainBlock, ChainFinalized, ChainHead, ChainRebuild, ExactAmount, TokenTransfer, TransferEvent,
             TransferStatus, WatchAddress,
@@ -100,6 +101,20 @@ pub(super) fn block(meta: Meta, chain: ChainId, name: &str, parent: &str, transf
     }
 }
 
+/// `a10: p1=1, p1=2`.
+fn found(text: &str) -> BackfilledBlock {
+    let (name, transfers) = text.split_once(':').unwrap();
+    let meta = Bench::new(&Reorg, 0).meta();
+    let block = block(meta, ChainId(1), name, "parent", transfers);
+    BackfilledBlock {
+        number: block.number,
+        hash: block.hash,
+        parent_hash: block.parent_hash,
+        timestamp: block.timestamp,
+        transfers: block.transfers,
+    }
+}
+
 /// `p1=100`, with `/usdt` where it is not the usual token. The same text is the same transaction in every block.
 fn transfer(text: &str, log_index: u32) -> TokenTransfer {
     let (what, token) = text.split_once('/').unwrap_or((text, "usdc"));
@@ -161,6 +176,14 @@ impl World {
                     said.push(format!("depth {}", status.reorg_depth));
                 }
                 ("chain.transfers", Message::ChainStatus(_)) => {}
+                ("chain.requests", Message::BackfillRequested(asked)) => {
+                    let (payment, top) = (self.name(&asked.payment), name_of(asked.top_hash.as_bytes()));
+                    assert_eq!(asked.top_number, height(&top));
+                    said.push(format!("asked {} {payment} up to {top}", asked.request));
+                }
+                ("chain.requests", Message::BackfillClosed(closed)) => {
+                    said.push(format!("closed {} with {}", closed.request, closed.reported));
+                }
                 ("dead.letters", Message::DeadLetter(letter)) => said.push(format!("letter {}", letter.code)),
                 other => panic!("an output nobody expects: {other:?}"),
             }
@@ -248,6 +271,34 @@ impl World {
             "final" => self.feed(ChainFinalized { meta, chain, number: height(rest), hash: hash(rest) }),
             "rebuild" => self.feed(ChainRebuild { meta, chain, number: height(rest), hash: hash(rest) }),
             "settings" => self.feed(settings(meta, rest.parse().unwrap())),
+            "clock" => {
+                self.bench.at(time_at(rest.parse().unwrap()).millis());
+                Vec::new()
+            }
+            "ask" => self.feed(RequestBackfill {
+                meta,
+                chain,
+                payment: PaymentId::derive(&[rest.as_bytes()]),
+                address: Address::new(bytes(rest)),
+                token: Address::new(bytes("usdc")),
+                since: None,
+                from_number: None,
+                tx_hash: None,
+            }),
+            "answer" => {
+                let (request, blocks) = rest.split_once(' ').unwrap();
+                let (blocks, problem) =
+                    blocks.split_once(" but ").map_or((blocks, None), |(b, p)| (b, Some(p)));
+                let blocks = blocks.split("; ").filter(|block| !block.is_empty() && *block != "nothing");
+                self.feed(ChainBackfill {
+                    meta,
+                    chain,
+                    request: request.parse().unwrap(),
+                    from_number: Some(BlockNumber(1)),
+                    blocks: blocks.map(found).collect(),
+                    problem: problem.map(str::to_owned),
+                })
+            }
             "watch" => {
                 let words: Vec<&str> = rest.split(' ').collect();
                 let option = |key: &str| words.iter().find_map(|word| word.strip_prefix(key));
