@@ -246,6 +246,13 @@ pub struct ChainSettings {
     pub remembered_blocks: u64,
 }
 
+impl ChainSettings {
+    /// The contracts of the tokens.
+    pub fn contracts(&self) -> Vec<Address> {
+        self.tokens.iter().map(|token| token.address).collect()
+    }
+}
+
 impl ChainConfig {
     /// Checks everything that parsing cannot.
     ///

@@ -15,15 +15,15 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::agreement::{Opinion, Verdict, agreed_finality, agreed_transfers, judge};
+use super::agreement::{Opinion, Verdict, agreed_finality, judge};
 use super::config::{ChainSettings, Finality};
 use super::follower::{FollowError, Follower, Next, Resume, ResumeError, Step, Wait};
 use super::heads::{HeadSignal, subscribe};
 use super::pool::{NoAnswer, Pool, Sender, error_chain};
 use super::progress::Progress;
 use super::rpc::{Tag, TagAnswer, Wanted};
+use super::second;
 use super::stall::{Moving, Watchdog};
-use super::state_sync;
 use super::status::{ChainState, ChainStatus, height};
 use super::transfers::keep_tokens;
 use super::types::{BlockRef, ForkBelowFinality, Observation, VerifiedBlock};
@@ -105,6 +105,8 @@ pub async fn run(
 
 struct Driver {
     settings: ChainSettings,
+    /// The contracts whose transfers are observed.
+    tokens: Vec<Address>,
     pool: Arc<Pool>,
     follower: Follower,
     out: mpsc::Sender<Observation>,
@@ -146,6 +148,7 @@ impl Driver {
         Self {
             _subscriptions: subscriptions.collect(),
             announced: follower.head(),
+            tokens: settings.contracts(),
             settings,
             pool: Arc::new(pool),
             follower,
@@ -267,10 +270,9 @@ impl Driver {
     }
 
     async fn accept(&mut self, sender: Sender, mut block: VerifiedBlock) -> Result<Next, Interrupted> {
-        let tokens: Vec<Address> = self.settings.tokens.iter().map(|token| token.address).collect();
-        keep_tokens(&mut block, &tokens);
-        if self.needs_a_second_node(&block) {
-            block = self.with_second_node(sender, block, &tokens).await?;
+        keep_tokens(&mut block, &self.tokens);
+        if second::is_needed(&self.settings, &block) {
+            block = second::ask(&self.pool, (sender, block), self.claimant, &self.tokens).await?;
         }
         let claimant = self.claimant.unwrap_or(sender);
         match self.follower.on_block(block) {
@@ -282,38 +284,6 @@ impl Driver {
             }
             Err(error) => Err(self.does_not_fit(claimant, error)),
         }
-    }
-
-    /// The receipts root covers no state-sync receipt: neither one that was sent nor one that was left out.
-    fn needs_a_second_node(&self, block: &VerifiedBlock) -> bool {
-        let may_be_left_out = state_sync::may_be_in(self.settings.chain_id, block.number);
-        self.settings.nodes.len() > 1 && (may_be_left_out || !block.unproven.is_empty())
-    }
-
-    /// Counts the transfers outside the receipts root that another node sends alike; what one of the two alone says stays
-    /// unproven. Money waits for the second node; a block that seems to hold none does not.
-    async fn with_second_node(
-        &self,
-        first: Sender,
-        mut block: VerifiedBlock,
-        tokens: &[Address],
-    ) -> Result<VerifiedBlock, NoAnswer> {
-        let second = self.pool.block_of_other(Wanted::Hash(block.hash), first, self.claimant).await;
-        let mut second = match second {
-            Ok((_, second)) => second,
-            Err(_) if block.unproven.is_empty() => return Ok(block),
-            Err(error) => return Err(error),
-        };
-        keep_tokens(&mut second, tokens);
-        let (agreed, unproven) = agreed_transfers(block.unproven, &second.unproven);
-        let last = block.transfers.last().map(|transfer| transfer.log_index);
-        let (after, before) = agreed
-            .into_iter()
-            .partition::<Vec<_>, _>(|transfer| last.is_none_or(|last| transfer.log_index > last));
-        block.transfers.extend(after);
-        // Two events of a block under one number could not be told apart later.
-        block.unproven = unproven.into_iter().chain(before).collect();
-        Ok(block)
     }
 
     /// Turns to the other nodes, or stops the chain when all of them are below finality.

@@ -189,7 +189,7 @@ fn head_of(observation: &Observation) -> Option<BlockRef> {
 }
 
 /// `None` where the log index does not fit; more than 2^32 events do not fit into a block's gas.
-fn transfer(seen: &Erc20Transfer) -> Option<TokenTransfer> {
+pub(super) fn transfer(seen: &Erc20Transfer) -> Option<TokenTransfer> {
     Some(TokenTransfer {
         token: Address::new(seen.token.into_array()),
         from: Address::new(seen.from.into_array()),
@@ -204,6 +204,6 @@ fn value(value: U256) -> TokenValue {
     TokenValue::new(value.to_be_bytes())
 }
 
-fn hash(hash: alloy_primitives::B256) -> BlockHash {
+pub(super) fn hash(hash: alloy_primitives::B256) -> BlockHash {
     BlockHash::new(hash.0)
 }

@@ -10,11 +10,14 @@
 //! | `agreement`, `stall`, `progress` | what several nodes together say, what stands still, how fast it goes (pure) |
 //! | `http`, `pace`, `rpc`, `health`, `pool`, `heads` | the nodes |
 //! | `config`, `status`, `connector` | settings, what the operator sees, the loop |
+//! | `second` | what a second node says of a block |
+//! | `backfill` | blocks that the log keeps no longer, searched again on request |
 //! | `resume`, `feed`, `ancestor` | from the log, to it, and which of its blocks the nodes still have |
 
 pub mod agreement;
 pub mod ancestor;
 pub mod answer;
+pub mod backfill;
 pub mod config;
 pub mod connector;
 pub mod feed;
@@ -29,6 +32,7 @@ mod receipt_root;
 pub mod refusal;
 pub mod resume;
 pub mod rpc;
+mod second;
 pub mod stall;
 mod state_sync;
 pub mod status;

@@ -8,6 +8,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use alloy_primitives::TxHash;
 use futures::StreamExt;
 use futures::future::{BoxFuture, join_all};
 use futures::stream::FuturesUnordered;
@@ -209,6 +210,16 @@ impl Pool {
         let silent = self.silent(&heard).map(|sender| (sender, Opinion::Behind));
         let said = answers.into_iter().map(|(sender, place)| (sender, self.opinion(sender, head, place)));
         said.chain(silent).collect()
+    }
+
+    /// Where the nodes that answer say that a transaction is.
+    ///
+    /// # Errors
+    /// [`NoAnswer`] when none answers.
+    pub async fn locate(&self, transaction: TxHash) -> Result<Vec<(Sender, Option<BlockRef>)>, NoAnswer> {
+        let answers =
+            self.everyone(None, self.timeout, move |rpc: &NodeRpc| Box::pin(rpc.locate(transaction))).await;
+        if answers.is_empty() { Err(self.no_answer()) } else { Ok(answers) }
     }
 
     /// True when every node that answers has the block on its canonical branch.

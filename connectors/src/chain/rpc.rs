@@ -6,8 +6,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use alloy_primitives::{BlockHash, U64};
+use alloy_primitives::{BlockHash, TxHash, U64};
 use futures::{StreamExt, TryStreamExt, stream};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use url::{Host, Url};
@@ -69,6 +70,14 @@ pub enum Place {
     At(BlockId),
     /// Nothing yet: this is its head.
     Below(BlockId),
+}
+
+/// Where a receipt says that its transaction is.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Located {
+    block_number: U64,
+    block_hash: BlockHash,
 }
 
 /// A node's answer about a tag.
@@ -240,6 +249,15 @@ impl NodeRpc {
             return Ok(Place::At(block));
         }
         Err(NodeError::OtherBlock { wanted, sent: block.reference() })
+    }
+
+    /// In which block the node has a transaction; `None` where it knows none. Its word alone: the block has to be read.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn locate(&self, transaction: TxHash) -> Result<Option<BlockRef>, NodeError> {
+        let found: Option<Located> = self.call("eth_getTransactionReceipt", json!([transaction])).await?;
+        Ok(found.map(|found| BlockRef { number: found.block_number.to(), hash: found.block_hash }))
     }
 
     /// Requests a second the node is held to, once it has refused for the rate.

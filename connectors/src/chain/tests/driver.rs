@@ -19,7 +19,7 @@ use crate::chain::types::{BlockId, ForkBelowFinality, Observation};
 /// No wait in these tests takes anything near this; it ends a test that would hang.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) fn config(nodes: &[&Node]) -> ChainConfig {
+pub(in crate::chain) fn config(nodes: &[&Node]) -> ChainConfig {
     let rpc: Vec<_> = nodes.iter().map(|node| node.url.as_str()).collect();
     let token = serde_json::json!({ "asset": format!("usdc:{CHAIN}"), "address": TOKEN, "decimals": 6 });
     serde_json::from_value(serde_json::json!({

@@ -1,0 +1,277 @@
+//! Searches final blocks for transfers to an address. Guarantee: every block is verified as any other, and is the request's
+//! highest block or an ancestor of it, hash by hash; a block that a node sends in its place is asked for again by its hash. A
+//! transaction that is looked up alone is too far away for that: its block is verified, and that it is the chain's the nodes
+//! must say together, as of a head.
+
+use alloy_primitives::{Address, B256};
+use futures::{StreamExt, stream};
+use streambook_model::records::backfill::{BackfillRequested, BackfilledBlock};
+use streambook_model::{chain::BlockNumber, time::Timestamp};
+
+use super::super::agreement::{Verdict, judge};
+use super::super::config::ChainSettings;
+use super::super::feed;
+use super::super::pool::{NoAnswer, Pool, Sender};
+use super::super::rpc::Wanted;
+use super::super::second;
+use super::super::transfers::keep_tokens;
+use super::super::types::{BlockRef, Erc20Transfer, VerifiedBlock};
+
+/// Questions on their way at once: the search leaves the nodes room for following the chain.
+const IN_FLIGHT: usize = 4;
+/// Blocks of one search.
+const MOST_BLOCKS: u64 = 1_000_000;
+/// Transfers of one answer.
+const MOST_TRANSFERS: usize = 2_000;
+
+/// What a search has found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Blocks with transfers, lowest first.
+    pub(super) blocks: Vec<BackfilledBlock>,
+    /// The lowest block that was searched.
+    pub(super) from: Option<u64>,
+    /// Why not all was searched.
+    pub(super) problem: Option<String>,
+}
+
+/// One chain's searches.
+pub(super) struct Search<'a> {
+    /// The chain.
+    pub(super) settings: &'a ChainSettings,
+    /// Nodes that only searches ask: that one lacks old blocks must not count against it elsewhere.
+    pub(super) pool: &'a Pool,
+    /// The contracts of the tokens.
+    pub(super) tokens: &'a [Address],
+}
+
+impl Search<'_> {
+    /// Down from the walk's next block to its last. After an error it goes on where it was.
+    ///
+    /// # Errors
+    /// [`NoAnswer`] when a block cannot be had now.
+    pub(super) async fn walk(&self, walk: &mut Walk, mut at: impl FnMut(u64)) -> Result<Found, NoAnswer> {
+        if let Some((low, high)) = walk.ahead() {
+            let in_flight = self.settings.max_in_flight.min(IN_FLIGHT);
+            let heights = stream::iter((low..=high).rev());
+            let blocks = heights.map(|number| self.pool.block(Wanted::Number(number), None));
+            let mut blocks = std::pin::pin!(blocks.buffered(in_flight));
+            while let Some(answer) = blocks.next().await {
+                let mut answer = answer?;
+                if answer.1.hash != walk.expected {
+                    answer = self.pool.block(Wanted::Hash(walk.expected), None).await?;
+                }
+                let block = self.proven(answer).await?;
+                at(block.number);
+                if !walk.take(&block) {
+                    break;
+                }
+            }
+        }
+        Ok(walk.end())
+    }
+
+    async fn proven(&self, (sender, mut block): (Sender, VerifiedBlock)) -> Result<VerifiedBlock, NoAnswer> {
+        keep_tokens(&mut block, self.tokens);
+        if second::is_needed(self.settings, &block) {
+            return second::ask(self.pool, (sender, block), None, self.tokens).await;
+        }
+        Ok(block)
+    }
+
+    /// One transaction, wherever it is. Where it is each node says for itself, until a block holds it.
+    ///
+    /// # Errors
+    /// [`NoAnswer`] when nodes cannot be asked now, or do not agree on the block.
+    pub(super) async fn look_up(
+        &self,
+        asked: &BackfillRequested,
+        transaction: B256,
+    ) -> Result<Found, NoAnswer> {
+        let said = self.pool.locate(transaction).await?;
+        let mut places: Vec<_> = said.into_iter().filter_map(|(node, place)| Some((node, place?))).collect();
+        places.dedup_by_key(|(_, place)| *place);
+        if places.is_empty() {
+            return Ok(Found::problem(format!("no node knows the transaction {transaction}")));
+        }
+        let mut failed = None;
+        for (claimant, place) in places {
+            match self.look_into(asked, transaction, claimant, place).await {
+                Ok(found) if !found.blocks.is_empty() || found.problem.is_some() => return Ok(found),
+                Ok(_) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        let nothing = format!("the transaction {transaction} moves none of the tokens to {}", asked.address);
+        failed.map_or_else(|| Ok(Found::problem(nothing)), Err)
+    }
+
+    async fn look_into(
+        &self,
+        asked: &BackfillRequested,
+        transaction: B256,
+        claimant: Sender,
+        place: BlockRef,
+    ) -> Result<Found, NoAnswer> {
+        let (number, start) = (place.number, self.settings.start_block);
+        if number < start {
+            return Ok(Found::problem(below_start(number, start)));
+        }
+        if number > asked.top_number.0 {
+            let known = format!("the transaction is in block {number}, of which the watch is told by itself");
+            return Ok(Found::problem(known));
+        }
+        self.check_canonical(claimant, place).await?;
+        let answer = self.pool.block(Wanted::Hash(place.hash), Some(claimant)).await?;
+        let mut block = self.proven(answer).await?;
+        block.transfers.retain(|transfer| transfer.tx_hash == transaction);
+        block.unproven.retain(|transfer| transfer.tx_hash == transaction);
+        let mut walk = Walk::new(asked, number);
+        walk.keep(&block);
+        Ok(walk.end())
+    }
+
+    async fn check_canonical(&self, claimant: Sender, place: BlockRef) -> Result<(), NoAnswer> {
+        let opinions = self.pool.opinions(Some(claimant), place).await;
+        match judge(self.settings.agreement, opinions.into_iter().map(|(_, opinion)| opinion)) {
+            Verdict::Believed => Ok(()),
+            verdict => Err(NoAnswer {
+                reason: format!("the nodes do not agree on block {}: {verdict:?}", place.number),
+                retry_at: None,
+            }),
+        }
+    }
+}
+
+impl Found {
+    pub(super) fn problem(problem: String) -> Self {
+        Self { problem: Some(problem), ..Self::default() }
+    }
+}
+
+fn below_start(wanted: u64, start: u64) -> String {
+    format!("block {wanted} is below block {start}, from which the chain is read (`start_block`)")
+}
+
+/// A search on its way down. Pure.
+pub(super) struct Walk {
+    address: Address,
+    since: Option<Timestamp>,
+    wanted_from: Option<u64>,
+    start_block: u64,
+    /// The hash of the block that is taken next, and its height; no height when there is none.
+    expected: B256,
+    next: Option<u64>,
+    taken: u64,
+    transfers: usize,
+    found: Vec<BackfilledBlock>,
+    /// The lowest block that was taken.
+    from: Option<u64>,
+    problems: Vec<String>,
+}
+
+impl Walk {
+    pub(super) fn new(asked: &BackfillRequested, start_block: u64) -> Self {
+        Self {
+            address: Address::new(*asked.address.as_bytes()),
+            since: asked.since,
+            wanted_from: asked.from_number.map(|number| number.0),
+            start_block,
+            expected: B256::new(*asked.top_hash.as_bytes()),
+            next: Some(asked.top_number.0),
+            taken: 0,
+            transfers: 0,
+            found: Vec::new(),
+            from: None,
+            problems: Vec::new(),
+        }
+    }
+
+    /// How many blocks it has taken.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// The heights ahead of it; none when it is done.
+    fn ahead(&self) -> Option<(u64, u64)> {
+        let lowest = self.start_block.max(self.wanted_from.unwrap_or(0));
+        self.next.filter(|next| *next >= lowest).map(|next| (lowest, next))
+    }
+
+    /// Takes the next block down; false when no more is wanted.
+    fn take(&mut self, block: &VerifiedBlock) -> bool {
+        let time = Timestamp::from_seconds(block.timestamp);
+        if self.since.is_some_and(|since| time.is_none_or(|time| time < since)) {
+            self.next = None;
+            return false;
+        }
+        self.keep(block);
+        self.from = Some(block.number);
+        self.taken = self.taken.saturating_add(1);
+        self.expected = block.parent_hash;
+        self.next = block.number.checked_sub(1);
+        self.check_limits(block.number);
+        self.check_start();
+        self.ahead().is_some()
+    }
+
+    fn check_limits(&mut self, number: u64) {
+        let (taken, transfers) = (self.taken, self.transfers);
+        if taken >= MOST_BLOCKS || transfers >= MOST_TRANSFERS {
+            self.problems.push(format!(
+                "the search ended at block {number} after {taken} blocks and {transfers} transfers; what is below was not searched"
+            ));
+            self.next = None;
+        }
+    }
+
+    /// Below the start block nothing is read. That is a problem where a time or a height was wanted that is below it.
+    fn check_start(&mut self) {
+        let Some(next) = self.next.filter(|next| *next < self.start_block) else { return };
+        self.next = None;
+        if self.since.is_some() || self.wanted_from.is_some_and(|wanted| wanted < self.start_block) {
+            self.problems.push(below_start(next, self.start_block));
+        }
+    }
+
+    fn keep(&mut self, block: &VerifiedBlock) {
+        let number = block.number;
+        for transfer in block.unproven.iter().filter(|transfer| transfer.to == self.address) {
+            self.problems.push(format!(
+                "the receipts root does not cover transaction {} of block {number}, and one node's word is not enough",
+                transfer.tx_hash
+            ));
+        }
+        let is_ours = |transfer: &&Erc20Transfer| transfer.to == self.address && !transfer.value.is_zero();
+        // More than 2^32 events do not fit into a block's gas, nor does a time beyond all calendars into a header.
+        let transfers: Vec<_> = block.transfers.iter().filter(is_ours).filter_map(feed::transfer).collect();
+        let Some(timestamp) = Timestamp::from_seconds(block.timestamp).filter(|_| !transfers.is_empty())
+        else {
+            return;
+        };
+        self.transfers = self.transfers.saturating_add(transfers.len());
+        self.found.push(BackfilledBlock {
+            number: BlockNumber(number),
+            hash: feed::hash(block.hash),
+            parent_hash: feed::hash(block.parent_hash),
+            timestamp,
+            transfers,
+        });
+    }
+
+    /// What was found so far.
+    fn end(&mut self) -> Found {
+        self.check_start();
+        self.found.reverse();
+        let problem = (!self.problems.is_empty()).then(|| self.problems.join("; "));
+        Found { blocks: std::mem::take(&mut self.found), from: self.from, problem }
+    }
+
+    /// What was found so far, where the next block cannot be had.
+    pub(super) fn give_up(&mut self, reason: &str) -> Found {
+        let next = self.next.unwrap_or_default();
+        self.problems.push(format!("block {next} and what is below it could not be searched: {reason}"));
+        self.next = None;
+        self.end()
+    }
+}
