@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context;
 use streambook_connectors::chain::{
-    self, ChainConfig, ChainState, ChainStatus, Feed, Finality, Marks, Moving, NodeStatus,
+    self, ChainConfig, ChainSettings, ChainState, ChainStatus, Feed, Finality, Marks, Moving, NodeStatus,
 };
 use streambook_model::chain::ChainId;
 use streambook_runtime::{
@@ -43,6 +43,7 @@ async fn start_one(system: &mut System, config: &ChainConfig, by_tag: bool) -> a
     let (observations, received) = mpsc::channel(OBSERVATIONS);
     let (status, shown) = watch::channel(ChainStatus::starting(config.id));
     let feed = Feed::new(Arc::clone(&system.log), id, System::clock());
+    start_backfills(system, id, settings.clone());
     let (health, stop) = (system.health.clone(), system.stop.clone());
     system.parts.spawn(show(id, shown, health.clone()));
     system.parts.spawn(async move {
@@ -56,6 +57,22 @@ async fn start_one(system: &mut System, config: &ChainConfig, by_tag: bool) -> a
         let _ = chain::run(settings, resume, observations, stop, status).await;
     });
     Ok(())
+}
+
+/// Searches old blocks on request, beside the connector.
+fn start_backfills(system: &mut System, id: ChainId, settings: ChainSettings) {
+    let (log, health, stop) = (Arc::clone(&system.log), system.health.clone(), system.stop.clone());
+    system.parts.spawn(async move {
+        let name = format!("chain/{id}/backfill");
+        let trouble = |reason: Option<String>| {
+            let condition = reason.map_or(Condition::Running, |reason| Condition::Troubled { reason });
+            health.report(&name, condition);
+        };
+        let searches = chain::backfill::run(log, settings, System::clock(), trouble);
+        if let Some(Err(error)) = stop.run_until_cancelled(searches).await {
+            health.report(&name, Condition::Stopped { reason: chain_of(&error) });
+        }
+    });
 }
 
 /// Keeps health and metrics at what the connector says of itself.
