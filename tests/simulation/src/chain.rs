@@ -6,7 +6,9 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use alloy_primitives::{Address, B256, U256};
 use streambook_connectors::chain::{
-    BlockId, BlockRef, Feed, Follower, Observation, Resume, branch,
+    BlockId, BlockRef, Feed, Follower, Observation, Resume,
+    backfill::{Requests, of_address},
+    branch,
     follower::{FollowError, Next, Step},
     resume,
     transfers::keep_tokens,
@@ -15,10 +17,17 @@ use streambook_devchain::{
     BelowFinality, BlockSpec, ChainSettings, Content, DevBlock, DevChain, Dropped, FinalityRule, Limits,
     ReorgOptions, Transfer, TransferRequest,
 };
+use streambook_log::partitioner::partition_of;
 use streambook_model::{
     bytes::BlockHash,
     chain::{BlockNumber, ChainId},
-    records::chain::ChainRebuild,
+    codec,
+    message::Message,
+    position::TopicPartition,
+    records::{
+        backfill::{BackfillRequested, BackfilledBlock, ChainBackfill, RequestBackfill},
+        chain::{ChainRebuild, WatchAddress},
+    },
     time::Timestamp,
     topics,
 };
@@ -40,6 +49,8 @@ const START: u64 = 1;
 const REMEMBERED: u64 = 4_096;
 /// Seconds by which a block's time may be ahead of the clock.
 const AHEAD: u64 = 3;
+/// A look-back window that is longer than a run.
+pub const DAY: u32 = 86_400;
 /// The most steps of one look at the head.
 const STEPS: usize = 400;
 
@@ -85,6 +96,8 @@ pub struct Chain {
     pub other: Address,
     /// Whether its nodes answer for the `finalized` tag.
     pub has_tags: bool,
+    /// For how long blocks are kept that are final.
+    pub look_back_seconds: u32,
     views: Vec<View>,
     nodes: usize,
     /// A node that does not move on: which one, where it stands, and for how many more looks.
@@ -111,6 +124,8 @@ impl Chain {
         // A chain that breaks its rules must have final blocks to leave, with payments in them.
         let unruly = final_depth.is_some() && machine.random.chance(25);
         let final_depth = if unruly { final_depth.map(|depth| depth / 3) } else { final_depth };
+        // Below the blocks that are kept there is no way out of a fork, so a chain of this kind keeps its rules.
+        let short = final_depth.is_some() && !unruly && machine.random.chance(50);
         let finality = final_depth.map_or(FinalityRule::OnRequest, |finalized| FinalityRule::Depth {
             safe: finalized / 2,
             finalized,
@@ -123,6 +138,11 @@ impl Chain {
             token: Address::repeat_byte(0xa0 + u8::try_from(id % 8).unwrap_or(0)),
             other: Address::repeat_byte(0xb0 + u8::try_from(id % 8).unwrap_or(0)),
             has_tags: final_depth.is_some(),
+            look_back_seconds: if short {
+                u32::try_from(machine.random.between(2, 40)).unwrap_or(DAY)
+            } else {
+                DAY
+            },
             views: Vec::new(),
             nodes: 3,
             stuck: None,
@@ -285,6 +305,90 @@ impl Chain {
         machine.faults.count("chain rebuilt");
         self.stop_connector();
         Ok(())
+    }
+
+    /// The operator asks for what was sent to some payments, or to all, before their watches looked back.
+    pub fn ask_for_old(&self, share: u64, machine: &mut Machine) -> Check {
+        if self.look_back_seconds == DAY {
+            return Ok(());
+        }
+        for watch in self.watches(machine)? {
+            if !machine.random.chance(share) {
+                continue;
+            }
+            let id = format!("{}:backfill:{}:{}", self.id, watch.payment, machine.random.clone().bits());
+            let request = RequestBackfill {
+                meta: machine.meta(id),
+                chain: self.id,
+                payment: watch.payment,
+                address: watch.address,
+                token: watch.token,
+                since: None,
+                from_number: Some(BlockNumber(START)),
+                tx_hash: None,
+            };
+            machine.append(topics::CHAIN_INBOX, &self.id.to_string(), &request.into())?;
+            machine.faults.count("search asked for");
+        }
+        Ok(())
+    }
+
+    fn watches(&self, machine: &Machine) -> Result<Vec<WatchAddress>, Violation> {
+        let partition = partition_of(self.id.to_string().as_bytes(), topics::CHAIN_INBOX.partitions);
+        let inbox = TopicPartition::new(topics::CHAIN_INBOX.topic(), partition);
+        let mut watches = Vec::new();
+        for record in machine.disk.lock().read(&inbox, 0, usize::MAX) {
+            let message = codec::decode(&record.value);
+            let message = message.map_err(|error| Violation::new("simulator", error.to_string()))?;
+            if let Message::WatchAddress(watch) = message
+                && watch.chain == self.id
+            {
+                watches.push(watch);
+            }
+        }
+        Ok(watches)
+    }
+
+    /// The connector answers the oldest request that is open; says whether there was one.
+    pub fn search(&self, machine: &mut Machine) -> Result<bool, Violation> {
+        let log = SimulatedLog(Arc::clone(&machine.disk));
+        let mut requests = Requests::new(self.id);
+        match ready(requests.read(&log)) {
+            Some(Ok(())) => {}
+            other => return Err(Violation::new("simulator", format!("the requests: {other:?}"))),
+        }
+        let Some(asked) = requests.open().next().cloned() else { return Ok(false) };
+        let blocks = self.old_blocks(&asked);
+        let answer = ChainBackfill {
+            meta: machine.meta(format!("{}:backfill:{}", self.id, asked.request)),
+            chain: self.id,
+            request: asked.request,
+            from_number: Some(BlockNumber(START)),
+            blocks,
+            problem: None,
+        };
+        let is_repeated = machine.random.chance(20);
+        if is_repeated {
+            machine.faults.count("search answered twice");
+        }
+        for _ in 0..=u8::from(is_repeated) {
+            machine.append(topics::CHAIN_INBOX, &self.id.to_string(), &answer.clone().into())?;
+        }
+        Ok(true)
+    }
+
+    /// Transfers to the address, from the highest block of the request down.
+    fn old_blocks(&self, asked: &BackfillRequested) -> Vec<BackfilledBlock> {
+        let address = Address::new(*asked.address.as_bytes());
+        let (mut found, mut next) = (Vec::new(), B256::new(*asked.top_hash.as_bytes()));
+        while let Some(block) = self.blocks.block(next).filter(|block| block.header().number >= START) {
+            let mut block = verified(&block);
+            keep_tokens(&mut block, &[self.token, self.other]);
+            found.extend(of_address(&block, address));
+            next = block.parent_hash;
+        }
+        found.reverse();
+        found
     }
 
     fn replacement(

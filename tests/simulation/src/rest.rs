@@ -30,6 +30,11 @@ impl World {
         self.settle()?;
         self.pass_time(LONGEST_DEADLINE);
         self.grow(|_| BLOCKS)?;
+        self.settle()?;
+        // What was sent before a watch and is forgotten is found when it is asked for.
+        for chain in &self.chains {
+            chain.ask_for_old(100, &mut self.machine)?;
+        }
         self.settle()
     }
 
@@ -50,6 +55,7 @@ impl World {
             self.cards.deliver(&mut self.machine)?;
             self.add_stripe_tasks();
             self.work_until_idle()?;
+            self.search_chains()?;
             self.listen()?;
             if self.clients.are_answered() && self.cards.are_heard() {
                 return self.work_until_idle();
@@ -71,6 +77,18 @@ impl World {
                     let detail = format!("the connector of chain {} does not reach its head", chain.id);
                     return Err(Violation::new("everything_comes_to_rest", detail));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Until no request for old blocks is open.
+    fn search_chains(&mut self) -> Check {
+        for index in 0..self.chains.len() {
+            while let Some(chain) = self.chains.get(index)
+                && chain.search(&mut self.machine)?
+            {
+                self.work_until_idle()?;
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use streambook_model::records::chain::TransferStatus;
+use streambook_model::{message::Message, records::chain::TransferStatus, topics};
 
 use crate::{
     faults::Faults, history::History, invariants, machine::Engine, matching, mutation::Mutation, oracle,
@@ -117,6 +117,7 @@ fn report(world: &World, history: &History) -> Report {
     let mut faults = world.machine.faults.clone();
     (0..final_transfers_taken_back(history)).for_each(|_| faults.count("final transfer taken back"));
     matching::count(history, &mut faults);
+    (0..found_by_searches(history)).for_each(|_| faults.count("transfer found by a search"));
     Report {
         faults,
         engine: world.machine.engine,
@@ -140,6 +141,17 @@ fn final_transfers_taken_back(history: &History) -> usize {
         TransferStatus::Seen | TransferStatus::Confirmed => false,
     });
     taken_back.count()
+}
+
+/// Transfers that only a search of old blocks has found.
+fn found_by_searches(history: &History) -> u32 {
+    let mut closed = std::collections::BTreeMap::new();
+    for entry in history.topic(topics::CHAIN_REQUESTS.name).flat_map(|(_, entries)| entries) {
+        if let Message::BackfillClosed(search) = &entry.message {
+            closed.insert((search.chain, search.request), search.reported);
+        }
+    }
+    closed.values().sum()
 }
 
 const fn name(status: streambook_model::records::payment::PaymentStatus) -> &'static str {

@@ -174,6 +174,12 @@ impl World {
         if chain.is_halted() && self.machine.random.chance(30) {
             return chain.rebuild(&mut self.machine);
         }
+        if self.machine.random.chance(20) {
+            return chain.search(&mut self.machine).map(drop);
+        }
+        if self.machine.random.chance(10) {
+            return chain.ask_for_old(20, &mut self.machine);
+        }
         chain.poll(&mut self.machine)
     }
 

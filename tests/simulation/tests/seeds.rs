@@ -16,7 +16,7 @@ const SEEDS: u64 = 2_000;
 const PROGRESS: Duration = Duration::from_secs(20);
 
 /// Every kind of fault that must have happened over all seeds, so that none of them is silently switched off.
-const KINDS: [&str; 42] = [
+const KINDS: [&str; 45] = [
     "API instance stuck",
     "Stripe event repeated",
     "acknowledgement lost",
@@ -54,7 +54,10 @@ const KINDS: [&str; 42] = [
     "reorganisation",
     "reorganisation just above finality",
     "request retried",
+    "search answered twice",
+    "search asked for",
     "task stuck",
+    "transfer found by a search",
     "transfer to a shared address put aside",
     "two owners",
     "unsynced writes lost",

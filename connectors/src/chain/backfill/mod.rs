@@ -25,8 +25,11 @@ use streambook_runtime::{
     publisher::{PublishError, Publisher},
 };
 
-pub use self::requests::{Requests, RequestsError};
 use self::search::{Found, Search, Walk};
+pub use self::{
+    requests::{Requests, RequestsError},
+    search::of_address,
+};
 use super::{config::ChainSettings, pool::Pool};
 
 /// Attempts before an answer says that it cannot be had.

@@ -153,6 +153,22 @@ fn below_start(wanted: u64, start: u64) -> String {
     format!("block {wanted} is below block {start}, from which the chain is read (`start_block`)")
 }
 
+/// The part of a block that an answer holds: the transfers to an address that are worth more than nothing. None where there
+/// are none.
+pub fn of_address(block: &VerifiedBlock, address: Address) -> Option<BackfilledBlock> {
+    let is_ours = |transfer: &&Erc20Transfer| transfer.to == address && !transfer.value.is_zero();
+    // More than 2^32 events do not fit into a block's gas, nor does a time beyond all calendars into a header.
+    let transfers: Vec<_> = block.transfers.iter().filter(is_ours).filter_map(feed::transfer).collect();
+    let timestamp = Timestamp::from_seconds(block.timestamp).filter(|_| !transfers.is_empty())?;
+    Some(BackfilledBlock {
+        number: BlockNumber(block.number),
+        hash: feed::hash(block.hash),
+        parent_hash: feed::hash(block.parent_hash),
+        timestamp,
+        transfers,
+    })
+}
+
 /// A search on its way down. Pure.
 pub(super) struct Walk {
     address: Address,
@@ -242,21 +258,10 @@ impl Walk {
                 transfer.tx_hash
             ));
         }
-        let is_ours = |transfer: &&Erc20Transfer| transfer.to == self.address && !transfer.value.is_zero();
-        // More than 2^32 events do not fit into a block's gas, nor does a time beyond all calendars into a header.
-        let transfers: Vec<_> = block.transfers.iter().filter(is_ours).filter_map(feed::transfer).collect();
-        let Some(timestamp) = Timestamp::from_seconds(block.timestamp).filter(|_| !transfers.is_empty())
-        else {
-            return;
-        };
-        self.transfers = self.transfers.saturating_add(transfers.len());
-        self.found.push(BackfilledBlock {
-            number: BlockNumber(number),
-            hash: feed::hash(block.hash),
-            parent_hash: feed::hash(block.parent_hash),
-            timestamp,
-            transfers,
-        });
+        let found = of_address(block, self.address);
+        self.transfers =
+            self.transfers.saturating_add(found.as_ref().map_or(0, |found| found.transfers.len()));
+        self.found.extend(found);
     }
 
     /// What was found so far.
