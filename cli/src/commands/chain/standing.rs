@@ -1,0 +1,93 @@
+//! How a chain stands, as its log says.
+
+use serde::Serialize;
+use streambook_connectors::chain;
+use streambook_log::Log;
+use streambook_model::{
+    chain::ChainId,
+    id::PaymentId,
+    message::Message,
+    records::chain::{ChainFork, ChainStatus},
+    topics,
+};
+
+use super::log::last;
+
+/// Searches that are done and shown, of each chain.
+const SEARCHES_SHOWN: usize = 10;
+
+/// How a chain stands, as its log says.
+#[derive(Debug, Serialize)]
+pub(super) struct Standing {
+    pub(super) chain: u64,
+    pub(super) head: Option<u64>,
+    pub(super) finalized: Option<u64>,
+    pub(super) halted: Option<String>,
+    pub(super) fork: Option<String>,
+    /// Searches of old blocks, the last ones.
+    pub(super) backfills: Vec<Searched>,
+}
+
+/// A search of old blocks, as the log says.
+#[derive(Debug, Serialize)]
+pub(super) struct Searched {
+    pub(super) request: u64,
+    pub(super) payment: PaymentId,
+    pub(super) state: &'static str,
+    /// Transfers that were found and had not been reported before.
+    pub(super) reported: Option<u32>,
+    pub(super) problem: Option<String>,
+}
+
+/// What the log says last of a chain: its public status, and the fork that was found.
+pub(super) async fn standing(log: &dyn Log, chain: ChainId) -> anyhow::Result<Standing> {
+    let status = last(log, chain, topics::CHAIN_TRANSFERS, |message| match message {
+        Message::ChainStatus(status) if status.chain == chain => Some(status),
+        _ => None,
+    });
+    let status: Option<ChainStatus> = status.await?;
+    // A fork counts only when it was found after the chain was last rebuilt.
+    let fork = last(log, chain, topics::CHAIN_INBOX, |message| match message {
+        Message::ChainFork(fork) if fork.chain == chain => Some(Some(fork)),
+        Message::ChainRebuild(rebuild) if rebuild.chain == chain => Some(None),
+        _ => None,
+    });
+    let fork: Option<ChainFork> = fork.await?.flatten();
+    let halted = status.as_ref().and_then(|status| status.halted.clone());
+    let describe = |fork: ChainFork| {
+        format!(
+            "the nodes have block {} ({}) where block {} ({}) was final",
+            fork.found_number, fork.found_hash, fork.floor_number, fork.floor_hash
+        )
+    };
+    Ok(Standing {
+        chain: chain.0,
+        head: status.as_ref().map(|status| status.head_number.0),
+        finalized: status.as_ref().and_then(|status| status.finalized_number).map(|number| number.0),
+        fork: fork.filter(|_| halted.is_some()).map(describe),
+        halted,
+        backfills: searches(log, chain).await?,
+    })
+}
+
+/// What is open, and what became of the last searches.
+async fn searches(log: &dyn Log, chain: ChainId) -> anyhow::Result<Vec<Searched>> {
+    let mut requests = chain::backfill::Requests::new(chain);
+    requests.read(log).await?;
+    let closed = requests.closed().collect::<Vec<_>>();
+    let closed = closed.into_iter().rev().take(SEARCHES_SHOWN).rev().map(|closed| Searched {
+        request: closed.request,
+        payment: closed.payment,
+        state: "done",
+        reported: Some(closed.reported),
+        problem: closed.problem.clone(),
+    });
+    let open = requests.open().map(|asked| Searched {
+        request: asked.request,
+        payment: asked.payment,
+        state: "open",
+        reported: None,
+        problem: None,
+    });
+    Ok(closed.chain(open).collect())
+}
