@@ -194,6 +194,11 @@ impl TestChain for Anvil {
         self.rpc("anvil_reorg", json!([depth, []])).await;
     }
 
+    async fn reorg_with(&self, depth: u64, transaction: &str) {
+        let raw = self.rpc("eth_getRawTransactionByHash", json!([transaction])).await;
+        self.rpc("anvil_reorg", json!([depth, [[raw, depth - 1]]])).await;
+    }
+
     async fn head(&self) -> u64 {
         let number = self.rpc("eth_blockNumber", json!([])).await;
         u64::from_str_radix(number.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()

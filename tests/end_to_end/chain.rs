@@ -52,6 +52,9 @@ pub(crate) trait TestChain: Sized {
     /// Replaces the newest blocks by as many empty ones.
     async fn reorg(&self, depth: u64);
 
+    /// Replaces the newest blocks by as many, the last of which holds a transaction of those that were replaced.
+    async fn reorg_with(&self, depth: u64, transaction: &str);
+
     /// The newest block's number.
     async fn head(&self) -> u64;
 }

@@ -162,6 +162,34 @@ async fn a_chain_that_forked_below_finality_goes_on_after_a_rebuild() {
     command::verify_ok(&streambook.data());
 }
 
+/// The node goes back and forth between two branches, so the block with the payment becomes canonical three times.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_that_becomes_canonical_again_is_credited_each_time_and_counts_once() {
+    let stage = Stage::<Development>::open().await.unwrap();
+    let payment = stage.ask("5").await;
+    stage.pay(&payment, token("5")).await;
+    stage.chain.mine(CONFIRMATIONS).await;
+    stage.until_status(&payment, "completed").await;
+    let head = || stage.chain.node().chain().lock().head().hash();
+    let with_money = head();
+    stage.chain.reorg(CONFIRMATIONS).await;
+    let without = head();
+    stage.until_status(&payment, "reversed").await;
+    for (branch, status) in [(with_money, "completed"), (without, "reversed"), (with_money, "completed")] {
+        stage.chain.node().chain().lock().switch_to(branch, ReorgOptions::default()).unwrap();
+        stage.until_status(&payment, status).await;
+    }
+    let completed = stage.shop.payment(&payment.id).await;
+    assert_eq!(transfer_statuses(&completed), ["orphaned", "orphaned", "confirmed"]);
+    let mut tally = Tally::default();
+    tally.applied(TOKEN, token("5"));
+    stage.until_books_are(&tally).await;
+    let (credit, reversal) = (["transfer.received", "payment.applied"], ["reversal", "reversal"]);
+    let templates = [credit, reversal, credit, reversal, credit].concat();
+    assert_eq!(stage.shop.templates(&payment.id).await, templates);
+    stage.streambook.stop_and_verify().await;
+}
+
 /// The chain is read from a block on that is above the one with the money: only a search below it can find that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn money_below_the_blocks_that_were_read_is_found_by_a_backfill_and_credited_once() {

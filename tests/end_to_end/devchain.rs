@@ -6,7 +6,9 @@ use std::{
 };
 
 use alloy_primitives::{Address, TxHash, U256};
-use streambook_devchain::{self as devchain, DevChain, DevNode, LiveBlock, ReorgOptions, TransferRequest};
+use streambook_devchain::{
+    self as devchain, Content, DevChain, DevNode, LiveBlock, ReorgOptions, TransferRequest,
+};
 
 use crate::chain::{TestChain, Tokens, Transfer};
 
@@ -122,6 +124,12 @@ impl TestChain for Development {
     async fn reorg(&self, depth: u64) {
         let empty = (0..depth).map(|_| LiveBlock::default()).collect();
         self.node.reorg(depth, empty, ReorgOptions::default()).unwrap();
+    }
+
+    async fn reorg_with(&self, depth: u64, transaction: &str) {
+        let mut blocks = vec![LiveBlock::default(); usize::try_from(depth).unwrap()];
+        blocks.last_mut().unwrap().contents = vec![Content::Known(transaction.parse().unwrap())];
+        self.node.reorg(depth, blocks, ReorgOptions::default()).unwrap();
     }
 
     async fn head(&self) -> u64 {

@@ -15,9 +15,15 @@ pub(super) async fn play<C: TestChain>() {
     older_than_the_fork(&stage, &mut tally).await;
     before_completion(&stage, &mut tally).await;
     after_completion(&stage, &mut tally).await;
+    for depth in DEPTHS {
+        mined_again(&stage, &mut tally, depth).await;
+    }
     stage.until_books_are(&tally).await;
     stage.streambook.stop_and_verify().await;
 }
+
+/// How deep the reorganisations are after which the same transaction is mined in another block.
+const DEPTHS: [u64; 6] = [1, 2, CONFIRMATIONS, 8, 32, 64];
 
 /// A payment below every fork of this test: it is completed once and stays so, which the books at the end show.
 async fn older_than_the_fork<C: TestChain>(stage: &Stage<C>, tally: &mut Tally) {
@@ -70,4 +76,32 @@ async fn after_completion<C: TestChain>(stage: &Stage<C>, tally: &mut Tally) {
     let of = |name: &str| events.iter().filter(|event| *event == name).count();
     assert_eq!((of("payment.completed"), of("payment.reversed")), (2, 1), "{events:?}");
     tally.applied(TOKEN, token("9.99"));
+}
+
+/// The payer's transaction is the same before and after: its transfer is in another block, and counts once.
+async fn mined_again<C: TestChain>(stage: &Stage<C>, tally: &mut Tally, depth: u64) {
+    let payment = stage.ask("3.21").await;
+    let transaction = stage.pay(&payment, token("3.21")).await;
+    stage.chain.mine(depth).await;
+    let is_complete = depth >= CONFIRMATIONS;
+    let first = stage.until_status(&payment, if is_complete { "completed" } else { "confirming" }).await;
+    stage.chain.reorg_with(depth, &transaction).await;
+    stage.chain.mine(CONFIRMATIONS - 1).await;
+    let is_settled = |now: &serde_json::Value| {
+        now["status"] == "completed" && transfer_statuses(now) == ["orphaned", "confirmed"]
+    };
+    let completed = stage.until(&payment, "the payment is completed by the other block", is_settled).await;
+    assert_eq!(completed["amount_received"], "3.21", "depth {depth}");
+    let transfers = completed["transactions"].as_array().unwrap();
+    assert!(transfers.iter().all(|transfer| transfer["tx_hash"] == transaction), "{completed}");
+    let heights = |now: &serde_json::Value, index: usize| {
+        now["transactions"][index]["block_number"].as_u64().unwrap_or_else(|| panic!("{now}"))
+    };
+    assert_eq!(heights(&completed, 1), heights(&first, 0) + depth - 1, "it is in the last of the new blocks");
+    let credited = ["transfer.received", "payment.applied"];
+    let taken_back =
+        if is_complete { [credited.as_slice(), &["reversal", "reversal"]].concat() } else { Vec::new() };
+    let expected = [taken_back.as_slice(), &credited].concat();
+    assert_eq!(stage.shop.templates(&payment.id).await, expected, "depth {depth}");
+    tally.applied(TOKEN, token("3.21"));
 }
