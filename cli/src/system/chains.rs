@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use anyhow::Context;
 use streambook_connectors::chain::{
     self, ChainConfig, ChainSettings, ChainState, ChainStatus, Feed, Finality, Marks, Moving, NodeStatus,
+    backfill::Lane,
 };
 use streambook_model::chain::ChainId;
 use streambook_runtime::{
@@ -64,9 +65,10 @@ fn start_backfills(system: &mut System, id: ChainId, settings: ChainSettings) {
     let (log, health, stop) = (Arc::clone(&system.log), system.health.clone(), system.stop.clone());
     system.parts.spawn(async move {
         let name = format!("chain/{id}/backfill");
-        let trouble = |reason: Option<String>| {
+        let trouble = |lane: Lane, reason: Option<String>| {
             let condition = reason.map_or(Condition::Running, |reason| Condition::Troubled { reason });
-            health.report(&name, condition);
+            let of_lane = if lane == Lane::Walk { name.clone() } else { format!("chain/{id}/look_up") };
+            health.report(&of_lane, condition);
         };
         let searches = chain::backfill::run(log, settings, System::clock(), trouble);
         if let Some(Err(error)) = stop.run_until_cancelled(searches).await {

@@ -37,6 +37,9 @@ pub struct RequestBackfill {
     /// Only this transaction is looked up, wherever it is; time and height say nothing then.
     #[serde(default)]
     pub tx_hash: Option<TxHash>,
+    /// Only transfers from this sender count: a claim is bound to its payer.
+    #[serde(default)]
+    pub payer: Option<Address>,
 }
 
 /// The reorg processor asks the chain's connector to search blocks that it keeps no longer.

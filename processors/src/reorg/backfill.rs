@@ -9,7 +9,7 @@
 //! - An answer that lacks something says why: a dead letter, `backfill_incomplete`, with the request.
 
 use streambook_model::{
-    bytes::Address,
+    bytes::{Address, TxHash},
     chain::BlockNumber,
     id::{DeadLetterId, PaymentId},
     message::Message,
@@ -38,7 +38,8 @@ const CLOCKS_DIFFER_SECONDS: u32 = 600;
 struct Search {
     since: Option<Timestamp>,
     from: Option<BlockNumber>,
-    tx_hash: Option<streambook_model::bytes::TxHash>,
+    tx_hash: Option<TxHash>,
+    payer: Option<Address>,
 }
 
 /// Takes a request.
@@ -56,7 +57,8 @@ pub(super) fn take(
         let reason = format!("{} is not watched for payment {}", request.address, request.payment);
         return Err(Fault::dead_letter("unknown_watch", reason));
     };
-    let search = Search { since: request.since, from: request.from_number, tx_hash: request.tx_hash };
+    let (since, from) = (request.since, request.from_number);
+    let search = Search { since, from, tx_hash: request.tx_hash, payer: request.payer };
     match ask(&watch, &request.address, search, chain, context)? {
         Some(refused) => Err(Fault::dead_letter(refused.code, refused.reason)),
         None => Ok(()),
@@ -108,9 +110,9 @@ fn ask(
     };
     chain.backfills = chain.backfills.saturating_add(1);
     chain.open_backfills = chain.open_backfills.saturating_add(1);
-    let Search { since, from, tx_hash } = search;
+    let Search { since, from, tx_hash, payer } = search;
     let (payment, address, token) = (watch.payment, *address, watch.token);
-    let open = Backfill { payment, address, token, top, since, from, tx_hash };
+    let open = Backfill { payment, address, token, top, since, from, tx_hash, payer };
     BACKFILLS.put(&mut context.state, (chain.id, chain.backfills), &open)?;
     let requested = BackfillRequested {
         meta: context.meta(context.input().occurred_at),
@@ -219,6 +221,7 @@ fn is_asked_for(transfer: &TokenTransfer, open: &Backfill) -> bool {
     is_something
         && transfer.to == open.address
         && open.tx_hash.is_none_or(|wanted| wanted == transfer.tx_hash)
+        && open.payer.is_none_or(|payer| payer == transfer.from)
 }
 
 fn is_first_time(
@@ -276,7 +279,8 @@ fn tell_incomplete(
     let reason = format!("transfers to {} for payment {}: {problem}", open.address, open.payment);
     let letter =
         DeadLetterId::derive(&[b"backfill_incomplete", &chain.id.0.to_be_bytes(), &request.to_be_bytes()]);
-    let search = Search { since: open.since, from: open.from, tx_hash: open.tx_hash };
+    let Backfill { since, from, tx_hash, payer, .. } = *open;
+    let search = Search { since, from, tx_hash, payer };
     let record = record(open.payment, open.address, open.token, search, chain, context);
     letters::emit("backfill_incomplete", reason, letter, &record, chain, context)
 }
@@ -290,10 +294,19 @@ fn record(
     chain: &Chain,
     context: &Context<'_>,
 ) -> Message {
-    let Search { since, from, tx_hash } = search;
+    let Search { since, from, tx_hash, payer } = search;
     let meta = context.meta(context.input().occurred_at);
-    let record =
-        RequestBackfill { meta, chain: chain.id, payment, address, token, since, from_number: from, tx_hash };
+    let record = RequestBackfill {
+        meta,
+        chain: chain.id,
+        payment,
+        address,
+        token,
+        since,
+        from_number: from,
+        tx_hash,
+        payer,
+    };
     record.into()
 }
 

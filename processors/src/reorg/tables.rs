@@ -174,6 +174,7 @@ pub(super) struct Backfill {
     pub(super) since: Option<Timestamp>,
     pub(super) from: Option<BlockNumber>,
     pub(super) tx_hash: Option<TxHash>,
+    pub(super) payer: Option<Address>,
 }
 
 /// A deadline.

@@ -176,6 +176,7 @@ fn backfills(meta: &Meta) -> Vec<Message> {
         since: Some(NOW),
         from_number: Some(BlockNumber(7)),
         tx_hash: Some(TxHash::new([7; 32])),
+        payer: Some(address),
     };
     let requested = BackfillRequested {
         meta: meta.clone(),

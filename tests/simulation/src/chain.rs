@@ -326,6 +326,7 @@ impl Chain {
                 since: None,
                 from_number: Some(BlockNumber(START)),
                 tx_hash: None,
+                payer: None,
             };
             machine.append(topics::CHAIN_INBOX, &self.id.to_string(), &request.into())?;
             machine.faults.count("search asked for");

@@ -68,6 +68,7 @@ impl Backfill {
             since: self.since,
             from_number: self.block.map(BlockNumber),
             tx_hash: self.transaction,
+            payer: None,
         };
         append(log, watch.chain, request).await?;
         if self.json {
@@ -89,9 +90,15 @@ impl Backfill {
                 Message::WatchAddress(watch) if watch.payment == self.payment => Some(watch),
                 _ => None,
             });
-            if let Some(watch) = found.await? {
-                return Ok(watch);
+            let Some(watch) = found.await? else { continue };
+            if watch.exact.is_some() {
+                bail!(
+                    "{} is an address that payments share, and old blocks are searched for payments with an address of their \
+                     own: what had no payment's amount is in dead.letters as unmatched_transfer",
+                    watch.address
+                );
             }
+            return Ok(watch);
         }
         bail!(
             "no [[chain]] watches an address for {}: is it a chain payment of this data directory?",

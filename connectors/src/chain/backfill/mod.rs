@@ -51,6 +51,21 @@ pub enum BackfillError {
     Publish(#[from] PublishError),
 }
 
+/// What is searched beside the other, so that one transaction does not wait for a long way down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Block by block.
+    Walk,
+    /// One transaction.
+    LookUp,
+}
+
+impl Lane {
+    fn takes(self, asked: &BackfillRequested) -> bool {
+        (self == Self::LookUp) == asked.tx_hash.is_some()
+    }
+}
+
 /// Answers a chain's requests for ever. `trouble` hears why a request cannot be answered now, and `None` when it can.
 ///
 /// # Errors
@@ -59,21 +74,35 @@ pub async fn run(
     log: Arc<dyn Log>,
     settings: ChainSettings,
     clock: Clock,
-    trouble: impl Fn(Option<String>),
+    trouble: impl Fn(Lane, Option<String>),
 ) -> Result<std::convert::Infallible, BackfillError> {
     let pool = Pool::new(&settings).map_err(BackfillError::Client)?;
     let tokens = settings.contracts();
     let search = Search { settings: &settings, pool: &pool, tokens: &tokens };
-    let mut requests = Requests::new(ChainId(settings.chain_id));
-    let publisher = Publisher::new(Arc::clone(&log));
+    let lane = async |lane: Lane| answer_all(lane, &log, &search, &clock, &|why| trouble(lane, why)).await;
+    tokio::select! {
+        ended = lane(Lane::Walk) => ended,
+        ended = lane(Lane::LookUp) => ended,
+    }
+}
+
+async fn answer_all(
+    lane: Lane,
+    log: &Arc<dyn Log>,
+    search: &Search<'_>,
+    clock: &Clock,
+    trouble: &impl Fn(Option<String>),
+) -> Result<std::convert::Infallible, BackfillError> {
+    let mut requests = Requests::new(ChainId(search.settings.chain_id));
+    let publisher = Publisher::new(Arc::clone(log));
     loop {
-        requests.read(&*log).await?;
-        let Some(asked) = requests.open().next().cloned() else {
-            requests.wait(&*log).await?;
+        requests.read(&**log).await?;
+        let Some(asked) = requests.open().find(|asked| lane.takes(asked)).cloned() else {
+            requests.wait(&**log).await?;
             continue;
         };
-        let found = persist(&search, &asked, &trouble).await;
-        let answer = answer(&asked, found, &clock);
+        let found = persist(search, &asked, trouble).await;
+        let answer = answer(&asked, found, clock);
         let key = asked.chain.to_string();
         publisher.publish(topics::CHAIN_INBOX, key.as_bytes(), answer).await?;
         requests.answered(asked.request);

@@ -275,16 +275,21 @@ impl World {
                 self.bench.at(time_at(rest.parse().unwrap()).millis());
                 Vec::new()
             }
-            "ask" => self.feed(RequestBackfill {
-                meta,
-                chain,
-                payment: PaymentId::derive(&[rest.as_bytes()]),
-                address: Address::new(bytes(rest)),
-                token: Address::new(bytes("usdc")),
-                since: None,
-                from_number: None,
-                tx_hash: None,
-            }),
+            "ask" => {
+                let (rest, payer) =
+                    rest.split_once(" from ").map_or((rest, None), |(r, payer)| (r, Some(payer)));
+                self.feed(RequestBackfill {
+                    meta,
+                    chain,
+                    payment: PaymentId::derive(&[rest.as_bytes()]),
+                    address: Address::new(bytes(rest)),
+                    token: Address::new(bytes("usdc")),
+                    since: None,
+                    from_number: None,
+                    tx_hash: None,
+                    payer: payer.map(|payer| Address::new(bytes(payer))),
+                })
+            }
             "answer" => {
                 let (request, blocks) = rest.split_once(' ').unwrap();
                 let (blocks, problem) =
