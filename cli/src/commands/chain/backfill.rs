@@ -22,7 +22,10 @@ use super::{
     super::Source,
     log::{append, last, open_stopped},
 };
-use crate::{config::Config, output};
+use crate::{
+    config::{Config, Engine},
+    output,
+};
 
 /// Arguments of `chain backfill`.
 #[derive(Args)]
@@ -78,7 +81,12 @@ impl Backfill {
         } else {
             let (chain, address) = (watch.chain, watch.address);
             output::line(format!("transfers to {address} on chain {chain} are searched for"));
-            output::note("Start `streambook up`. `streambook chain status` says what became of it.");
+            output::note(match config.log.engine {
+                Engine::Embedded => {
+                    "Start `streambook up`. `streambook chain status` says what became of it."
+                }
+                Engine::Fluvio => "`streambook chain status` says what became of it.",
+            });
         }
         Ok(ExitCode::SUCCESS)
     }

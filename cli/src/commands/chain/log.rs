@@ -1,11 +1,8 @@
-//! The log of a data directory as these commands read and write it.
+//! The log, of a data directory or of a cluster, as these commands read and write it.
 
 use std::sync::Arc;
 
-use anyhow::bail;
-use streambook_log::{
-    Log, LogError, ReadLimit, Visibility, embedded::EmbeddedLog, partitioner::partition_of,
-};
+use streambook_log::{Log, LogError, ReadLimit, Visibility, partitioner::partition_of};
 use streambook_model::{
     chain::ChainId,
     codec,
@@ -15,21 +12,17 @@ use streambook_model::{
 };
 use streambook_runtime::publisher::Publisher;
 
-use crate::{config::Config, system};
+use crate::{
+    config::{Config, Engine},
+    system,
+};
 
 /// Records read at once, going backwards.
 const CHUNK: u64 = 500;
 
-pub(super) async fn open(config: &Config) -> anyhow::Result<Arc<EmbeddedLog>> {
-    if !system::Layout::of(config).log.exists() {
-        bail!("there is no log in {}: name the data directory with --data", config.data.dir.display());
-    }
-    system::open_log(config).await
-}
-
-/// The log, which no other process may have open.
-pub(super) async fn open_stopped(config: &Config) -> anyhow::Result<Arc<EmbeddedLog>> {
-    open(config).await.map_err(|error| {
+/// The log. One of a data directory may not be open in any other process.
+pub(super) async fn open_stopped(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
+    system::log_to_look_into(config).await.map_err(|error| {
         if is_in_use(&error) {
             error.context("stop `streambook up` first, and start it again afterwards")
         } else {
@@ -73,14 +66,22 @@ pub(super) async fn last<T>(
     Ok(None)
 }
 
+/// What to stop before, and start after, something was appended here.
+pub(super) const fn process(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Embedded => "`streambook up`",
+        Engine::Fluvio => "the process that runs `chain`",
+    }
+}
+
 /// Appends to the chain's inbox, and waits until it is on disk.
 pub(super) async fn append(
-    log: Arc<EmbeddedLog>,
+    log: Arc<dyn Log>,
     chain: ChainId,
     record: impl Into<Message>,
 ) -> anyhow::Result<()> {
-    let shared: Arc<dyn Log> = log.clone();
     let key = chain.to_string();
-    let published = Publisher::new(shared).publish(topics::CHAIN_INBOX, key.as_bytes(), record).await?;
+    let publisher = Publisher::new(Arc::clone(&log));
+    let published = publisher.publish(topics::CHAIN_INBOX, key.as_bytes(), record).await?;
     Ok(log.synced(&published.appended).await?)
 }

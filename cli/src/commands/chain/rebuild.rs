@@ -16,7 +16,7 @@ use streambook_runtime::clock;
 
 use super::{
     super::Source,
-    log::{append, open_stopped},
+    log::{append, open_stopped, process},
     standing::standing,
 };
 use crate::output;
@@ -57,14 +57,14 @@ impl Rebuild {
             Some(number) => at(&branch, number)?,
             None => in_common(named, &branch).await?,
         };
-        self.report(&branch, root)?;
+        self.report(&branch, root, process(config.log.engine))?;
         if self.yes {
             append(log, chain, rebuild(chain, root)).await?;
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    fn report(&self, branch: &[BlockId], root: BlockId) -> anyhow::Result<()> {
+    fn report(&self, branch: &[BlockId], root: BlockId, process: &str) -> anyhow::Result<()> {
         let taken_back = branch.iter().filter(|block| block.number > root.number).count();
         if self.json {
             return output::json(&json!({
@@ -77,10 +77,12 @@ impl Rebuild {
             self.chain, root.number, root.hash
         ));
         output::note(if self.yes {
-            "Start `streambook up`. Payments that were credited above that block are reversed, those that were final too, until \
-             they come again."
+            format!(
+                "Start {process}. Payments that were credited above that block are reversed, those that were final too, until \
+                 they come again."
+            )
         } else {
-            "Nothing was changed. With --yes it is."
+            format!("Nothing was changed. With --yes it is; stop {process} before that.")
         });
         Ok(())
     }

@@ -9,10 +9,10 @@ use streambook_model::chain::ChainId;
 
 use super::{
     super::Source,
-    log::{is_in_use, open},
+    log::is_in_use,
     standing::{Searched, Standing, standing},
 };
-use crate::output;
+use crate::{output, system};
 
 /// Arguments of `chain status`.
 #[derive(Args)]
@@ -30,7 +30,7 @@ pub(crate) struct Status {
 impl Status {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.source.load()?;
-        let log = match open(&config).await {
+        let log = match system::log_to_look_into(&config).await {
             Ok(log) => log,
             Err(error) if is_in_use(&error) => return self.ask().await,
             Err(error) => return Err(error),
