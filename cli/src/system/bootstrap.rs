@@ -60,6 +60,10 @@ pub(super) async fn first_admin_key(log: &Arc<dyn Log>) -> anyhow::Result<Option
     if log.bounds(&inbox, Visibility::Written).await?.end > Offset(0) {
         return Ok(None);
     }
+    make_admin_key(log, &inbox).await
+}
+
+async fn make_admin_key(log: &Arc<dyn Log>, inbox: &TopicPartition) -> anyhow::Result<Option<AdminKey>> {
     let key = format!("sk_live_{}", Alphanumeric.sample_string(&mut rand::rng(), 40));
     let now = clock::system()();
     let hash = ContentHash::new(Sha256::digest(key.as_bytes()).into());
@@ -78,7 +82,7 @@ pub(super) async fn first_admin_key(log: &Arc<dyn Log>) -> anyhow::Result<Option
     let id = api_key.id;
     let record = PutApiKey { meta: meta("first admin key"), administrator, api_key };
     publish(log, b"admin", record).await?;
-    Ok((first_key(log, &inbox).await? == Some(id)).then_some(AdminKey(key)))
+    Ok((first_key(log, inbox).await? == Some(id)).then_some(AdminKey(key)))
 }
 
 /// The key that the registry takes for the first one: another process may have made one at the same time, and the log's order
@@ -167,4 +171,27 @@ pub(super) fn stripe_ingest(secrets: Vec<String>) -> anyhow::Result<StripeIngest
             }
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use streambook_log::{Retention, TopicSpec, embedded::EmbeddedOptions};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn of_two_processes_that_find_an_empty_log_at_the_same_time_one_shows_a_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = EmbeddedLog::open(EmbeddedOptions::new(directory.path())).unwrap();
+        let topic = topics::REGISTRY_INBOX;
+        let (name, partitions) = (topic.topic(), topic.partitions);
+        log.ensure_topic(&TopicSpec { name, partitions, retention: Retention::Forever }).await.unwrap();
+        let log: Arc<dyn Log> = log;
+        let inbox = TopicPartition::new(topic.topic(), Partition(0));
+        // Both have seen that there is nothing.
+        let first = make_admin_key(&log, &inbox).await.unwrap();
+        let second = make_admin_key(&log, &inbox).await.unwrap();
+        assert!(first.is_some_and(|key| key.0.starts_with("sk_live_")) && second.is_none());
+        assert!(first_admin_key(&log).await.unwrap().is_none(), "a later start makes none");
+    }
 }

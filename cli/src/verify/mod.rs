@@ -416,6 +416,9 @@ async fn replay_all(
     wait_for_late(shared, due, report).await
 }
 
+/// What is there already is found in this time.
+const A_LOOK: Duration = Duration::from_secs(1);
+
 /// Waits for what tasks have decided and not sent when the log was looked at. Of what does not come nothing is claimed: its
 /// process may be down with it in its store, or the log has lost it.
 async fn wait_for_late(shared: &Shared, due: Vec<Awaited>, report: &mut Report) -> Result<(), Halt> {
@@ -426,7 +429,8 @@ async fn wait_for_late(shared: &Shared, due: Vec<Awaited>, report: &mut Report) 
              has not lost them",
             awaited.at, awaited.task, awaited.until
         );
-        match resent::wait(&*shared.origin, awaited, until.saturating_duration_since(Instant::now())).await {
+        let patience = until.saturating_duration_since(Instant::now()).max(A_LOOK);
+        match resent::wait(&*shared.origin, awaited, patience).await {
             Ok(()) => {}
             Err(Halt::Differs(_)) => report.unverified.push(text),
             Err(failed) => return Err(failed),

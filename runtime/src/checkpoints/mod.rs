@@ -39,8 +39,8 @@ pub struct Heard {
     pub received: Received,
     /// When it last spoke; never, where it was not heard of.
     pub at: Option<Instant>,
-    /// Whether it said that it runs, and not that it waits for something or has stopped.
-    pub is_running: bool,
+    /// Whether it said that it takes what comes: it has not stopped, and does not wait for a database.
+    pub goes_on: bool,
 }
 
 /// Whose word counts for a partition: an inbox has a task of its own, another topic a sink that reads all of it.

@@ -54,7 +54,7 @@ type Words = BTreeMap<String, Word>;
 #[derive(Debug, Clone)]
 struct Word {
     received: Received,
-    is_running: bool,
+    goes_on: bool,
     /// When it was appended, in milliseconds since 1970, by the clock of who said it.
     said_ms: u64,
     heard: Instant,
@@ -67,7 +67,7 @@ impl View {
         let mut living = words.get(&(receiver.to_owned(), of.clone()))?.values();
         let first = living.next()?;
         let mut heard =
-            Heard { received: first.received.clone(), at: Some(first.heard), is_running: first.is_running };
+            Heard { received: first.received.clone(), at: Some(first.heard), goes_on: first.goes_on };
         living.for_each(|word| join(&mut heard, word));
         Some(heard)
     }
@@ -123,14 +123,23 @@ impl View {
     }
 
     fn take(&self, checkpoint: Checkpoint, said_ms: u64) {
-        let (heard, is_running) = (Instant::now(), checkpoint.condition == "running");
+        let (heard, goes_on) = (Instant::now(), goes_on(&checkpoint));
         let mut all = self.words.write();
         for input in checkpoint.inputs {
             let Some((at, received)) = taken(&checkpoint.receiver, input) else { continue };
             let words = all.entry((checkpoint.receiver.clone(), at)).or_default();
-            words.insert(checkpoint.process.clone(), Word { received, is_running, said_ms, heard });
+            words.insert(checkpoint.process.clone(), Word { received, goes_on, said_ms, heard });
             forget_the_silent(words);
         }
+    }
+}
+
+/// A sink that is troubled waits for its database, with whatever was read; a task (`book/3`) goes on whatever troubles it.
+fn goes_on(checkpoint: &Checkpoint) -> bool {
+    match checkpoint.condition.as_str() {
+        "running" => true,
+        "troubled" => checkpoint.receiver.contains('/'),
+        _ => false,
     }
 }
 
@@ -143,7 +152,7 @@ fn forget_the_silent(words: &mut Words) {
 /// Two processes may run one task for a while: what either has taken is in the log, in the order that both read.
 fn join(heard: &mut Heard, word: &Word) {
     heard.at = heard.at.max(Some(word.heard));
-    heard.is_running |= word.is_running;
+    heard.goes_on |= word.goes_on;
     let known = &mut heard.received;
     known.next = known.next.max(word.received.next);
     for (task, mark) in &word.received.marks {
@@ -231,6 +240,19 @@ mod tests {
         let at = TopicPartition::new(topics::BOOK_INBOX.topic(), Partition(3));
         let received = view.heard(RECEIVER, &at).unwrap().received;
         (received.next.0, received.marks["dedup/1"].seq)
+    }
+
+    #[test]
+    fn a_sink_that_is_troubled_waits_and_a_task_goes_on() {
+        let said = |receiver: &str, condition: &str| {
+            goes_on(&Checkpoint {
+                receiver: receiver.to_owned(),
+                condition: condition.to_owned(),
+                ..word("a", 1, 1)
+            })
+        };
+        assert!(said("sql", "running") && said("book/3", "running") && said("book/3", "troubled"));
+        assert!(!said("sql", "troubled") && !said("sql", "stopped") && !said("book/3", "stopped"));
     }
 
     #[test]

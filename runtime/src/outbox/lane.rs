@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Outbox, OutboxError,
-    pending::{self, Pending, Sent},
+    pending::{self, Lost, Pending, Sent},
 };
 use crate::{
     checkpoints::{Heard, Received, View, receiver_of},
@@ -124,11 +124,16 @@ impl Lane {
     async fn settle(&mut self, heard: &Heard) -> Result<(), OutboxError> {
         self.pending.settle(&heard.received)?;
         let kept = self.pending.first().unwrap_or(self.next);
-        if self.pending.is_lost(heard, Instant::now()) {
+        let lost = self.pending.lost(heard, Instant::now());
+        if lost != Lost::Nothing {
             Metric::OutboxResends.count(1, &[("topic", self.to.topic.to_string())]);
             let receiver = &heard.received.receiver;
             tracing::warn!(to = %self.to, receiver, "records have not arrived: they are sent again");
-            self.next = kept;
+        }
+        match lost {
+            Lost::Nothing => {}
+            Lost::From(first) => self.next = first,
+            Lost::Only(record) => self.send_again(record).await?,
         }
         if kept > self.trimmed && self.trimmed_at.elapsed() >= TRIM_EVERY {
             self.store.trim(&self.to, kept).await?;
@@ -166,6 +171,15 @@ impl Lane {
         }
         self.next = after;
         Ok(true)
+    }
+
+    /// Sends one record again, beside what is pending.
+    async fn send_again(&self, at: Offset) -> Result<(), OutboxError> {
+        let one = ReadLimit { records: 1, ..ReadLimit::default() };
+        let records = self.store.read(&self.to, at, one, Visibility::Synced).await?;
+        let again = records.into_iter().map(|record| NewRecord { key: record.key, value: record.value });
+        self.append(again.collect()).await?;
+        Ok(())
     }
 
     fn lineage(&self, record: &Record) -> Result<Option<(String, Mark)>, OutboxError> {

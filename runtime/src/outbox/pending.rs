@@ -51,8 +51,20 @@ pub(super) struct Sent {
 pub(super) struct Pending {
     sent: VecDeque<Sent>,
     suspect: Option<(Sight, Instant)>,
-    /// The first record when all were last sent again, and how often that was.
+    /// The first record when something was last sent again, and how often that was.
     again: Option<(Offset, u32)>,
+    /// The record that was last sent again alone. Once it has arrived, those behind it should have as well.
+    probe: Option<Offset>,
+}
+
+/// What is to be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lost {
+    Nothing,
+    /// Everything, from this record in the store on; nothing is pending any more.
+    From(Offset),
+    /// This record alone: it shows whether the log has lost its end, or hides it, and costs little where it has not.
+    Only(Offset),
 }
 
 /// What makes a record look lost, as long as it stays the same.
@@ -90,36 +102,42 @@ impl Pending {
     }
 
     /// Whether the first record was lost: for a while the receiver has read past it and not taken it, or stands still before it
-    /// although it runs. All are to be sent again then, from the first on, and nothing is pending any more.
-    pub(super) fn is_lost(&mut self, heard: &Heard, now: Instant) -> bool {
+    /// although it goes on.
+    pub(super) fn lost(&mut self, heard: &Heard, now: Instant) -> Lost {
         let Some(sight) = self.sight(&heard.received) else {
-            self.suspect = None;
-            return false;
+            (self.suspect, self.probe) = (None, None);
+            return Lost::Nothing;
         };
         let (at, patience) = (sight.at, self.patience(&sight));
         let since = match &self.suspect {
             Some((before, since)) if *before == sight => *since,
             _ => {
                 self.suspect = Some((sight, now));
-                return false;
+                return Lost::Nothing;
             }
         };
-        // Of one that stands still it must be known that it could go on: it has said so since.
+        // Of one that stands still it must be known that it lives: it has said so since.
         let is_believed = sight.still.is_none()
-            || heard.is_running && heard.at.is_some_and(|at| at.duration_since(since) >= patience);
+            || heard.goes_on && heard.at.is_some_and(|at| at.duration_since(since) >= patience);
         if now.duration_since(since) < patience || !is_believed {
-            return false;
+            return Lost::Nothing;
         }
-        self.sent.clear();
         self.suspect = None;
         self.again = Some((at, self.times(at).saturating_add(1)));
-        true
+        if sight.still.is_some() {
+            self.probe = Some(at);
+            return Lost::Only(at);
+        }
+        self.sent.clear();
+        self.probe = None;
+        Lost::From(at)
     }
 
     fn sight(&self, received: &Received) -> Option<Sight> {
         let first = self.sent.front()?;
         let taken = received.marks.get(&first.task).map_or(0, |mark| mark.seq);
-        let still = (received.next <= first.shared).then_some(received.next);
+        let is_behind = received.next <= first.shared && self.probe.is_none_or(|probe| first.at <= probe);
+        let still = is_behind.then_some(received.next);
         Some(Sight { at: first.at, taken, still })
     }
 
@@ -161,7 +179,7 @@ pub(super) fn has_arrived(task: &str, mark: Mark, received: &Received) -> Result
 /// Nothing was heard of this receiver.
 pub(super) fn nothing(receiver: &str) -> Heard {
     let received = Received { receiver: receiver.to_owned(), next: Offset(0), marks: BTreeMap::new() };
-    Heard { received, at: None, is_running: false }
+    Heard { received, at: None, goes_on: false }
 }
 
 #[cfg(test)]
@@ -210,7 +228,7 @@ mod tests {
 
     /// The receiver says this at that time.
     fn heard(received: Received, at: Instant) -> Heard {
-        Heard { received, at: Some(at), is_running: true }
+        Heard { received, at: Some(at), goes_on: true }
     }
 
     #[test]
@@ -219,10 +237,10 @@ mod tests {
         let after = |seconds| start + Duration::from_secs(seconds);
         let said = |next, seconds| heard(received(next, mark(1)), after(seconds));
         pending.settle(&received(11, mark(1))).unwrap();
-        assert!(!pending.is_lost(&said(11, 0), after(0)), "it may not have been read yet");
-        assert!(!pending.is_lost(&said(12, 100), after(100)), "read past just now");
-        assert!(!pending.is_lost(&said(20, 104), after(104)));
-        assert!(pending.is_lost(&said(30, 105), after(105)));
+        assert_eq!(pending.lost(&said(11, 0), after(0)), Lost::Nothing, "it may not have been read yet");
+        assert_eq!(pending.lost(&said(12, 100), after(100)), Lost::Nothing, "read past just now");
+        assert_eq!(pending.lost(&said(20, 104), after(104)), Lost::Nothing);
+        assert_eq!(pending.lost(&said(30, 105), after(105)), Lost::From(Offset(102)));
         assert_eq!(pending.len(), 0, "all of it is sent again");
     }
 
@@ -232,23 +250,35 @@ mod tests {
         for taken in 0..3 {
             let (received, now) = (received(40, mark(taken)), start + Duration::from_secs(4 * taken));
             pending.settle(&received).unwrap();
-            assert!(!pending.is_lost(&heard(received, now), now), "took {taken}");
+            assert_eq!(pending.lost(&heard(received, now), now), Lost::Nothing, "took {taken}");
         }
     }
 
     #[test]
-    fn the_last_record_is_lost_when_a_receiver_that_runs_stands_still_before_it() {
+    fn the_first_of_the_last_records_is_tried_where_a_receiver_that_lives_stands_still_before_it() {
         let (mut pending, start) = (pending(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         let said = |next, seconds| heard(received(next, mark(0)), after(seconds));
-        assert!(!pending.is_lost(&said(5, 0), after(0)));
-        assert!(!pending.is_lost(&said(8, 19), after(19)), "it comes nearer");
-        assert!(!pending.is_lost(&said(8, 38), after(38)));
-        assert!(!pending.is_lost(&said(8, 38), after(60)), "it has not spoken since");
-        let waits = Heard { is_running: false, ..said(8, 61) };
-        assert!(!pending.is_lost(&waits, after(61)), "its database is away");
-        assert!(pending.is_lost(&said(8, 62), after(62)));
-        assert_eq!(pending.len(), 0, "all of it is sent again");
+        assert_eq!(pending.lost(&said(5, 0), after(0)), Lost::Nothing);
+        assert_eq!(pending.lost(&said(8, 19), after(19)), Lost::Nothing, "it comes nearer");
+        assert_eq!(pending.lost(&said(8, 38), after(38)), Lost::Nothing);
+        assert_eq!(pending.lost(&said(8, 38), after(60)), Lost::Nothing, "it has not spoken since");
+        let stopped = Heard { goes_on: false, ..said(8, 61) };
+        assert_eq!(pending.lost(&stopped, after(61)), Lost::Nothing, "it has stopped");
+        assert_eq!(pending.lost(&said(8, 62), after(62)), Lost::Only(Offset(101)));
+        assert_eq!(pending.len(), 3, "the others are not known to be lost");
+    }
+
+    #[test]
+    fn once_the_one_that_was_tried_has_arrived_the_others_are_missed_soon() {
+        let (mut pending, start) = (pending(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let said = |next, taken, seconds| heard(received(next, mark(taken)), after(seconds));
+        assert_eq!(pending.lost(&said(10, 0, 0), after(0)), Lost::Nothing);
+        assert_eq!(pending.lost(&said(10, 0, 20), after(20)), Lost::Only(Offset(101)));
+        pending.settle(&received(11, mark(1))).unwrap();
+        assert_eq!(pending.lost(&said(11, 1, 22), after(22)), Lost::Nothing);
+        assert_eq!(pending.lost(&said(11, 1, 27), after(27)), Lost::From(Offset(102)));
     }
 
     #[test]
@@ -257,7 +287,7 @@ mod tests {
         let (mut now, mut waited) = (start, Vec::new());
         for _ in 0..4 {
             let began = now;
-            while !lost.is_lost(&heard(received(40, mark(0)), now), now) {
+            while lost.lost(&heard(received(40, mark(0)), now), now) == Lost::Nothing {
                 now += Duration::from_secs(1);
             }
             waited.push(now.duration_since(began).as_secs());
