@@ -15,6 +15,7 @@ use streambook_model::{
         settings::Settings,
     },
     time::Timestamp,
+    topics,
 };
 
 use crate::{
@@ -205,21 +206,22 @@ pub struct Came {
     pub at: Timestamp,
 }
 
-/// Whether a watch of the address was in the chain's inbox before the block was.
+/// Whether a watch of the address on the block's chain was in that chain's inbox before the block was. A merchant's address can
+/// be the same on two chains.
 fn is_watched_before(history: &History, came: &Came) -> bool {
-    let place = |is: &dyn Fn(&Message) -> bool| {
-        history
-            .log
-            .values()
-            .find_map(|entries| entries.iter().find(|entry| is(&entry.message)).map(|entry| entry.offset))
-    };
-    let watch = place(
-        &|message| matches!(message, Message::WatchAddress(watch) if watch.exact.is_some() && *watch.address.as_bytes() == came.to),
-    );
-    let block = place(
-        &|message| matches!(message, Message::ChainBlock(block) if *block.hash.as_bytes() == came.block),
-    );
-    watch.zip(block).is_some_and(|(watch, block)| watch < block)
+    let mut inboxes = history.topic(topics::CHAIN_INBOX.name).map(|(_, entries)| entries);
+    inboxes.any(|entries| {
+        let chain_of = |message: &Message| match message {
+            Message::ChainBlock(block) if *block.hash.as_bytes() == came.block => Some(block.chain),
+            _ => None,
+        };
+        let found = entries.iter().enumerate().find_map(|(at, entry)| Some((at, chain_of(&entry.message)?)));
+        let Some((at, chain)) = found else { return false };
+        entries.iter().take(at).any(|entry| {
+            matches!(&entry.message, Message::WatchAddress(watch)
+                if watch.chain == chain && watch.exact.is_some() && *watch.address.as_bytes() == came.to)
+        })
+    })
 }
 
 /// Counts what the run has done with amounts, so that a workload that does none of it is seen.
