@@ -12,7 +12,6 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use streambook_model::{
     asset::AssetId,
-    bytes::Address,
     chain::ChainId,
     id::{MerchantId, kind},
     payment_json::amount_text,
@@ -32,7 +31,7 @@ use crate::{
     payments::positive,
     problem::Problem,
     state::ApiState,
-    views::{DecimalText, List, PendingDoc, text},
+    views::{AddressText, DecimalText, List, PendingDoc, text},
 };
 
 /// The list's name in cursors.
@@ -89,26 +88,6 @@ impl TryFrom<String> for ChainText {
     fn try_from(text: String) -> Result<Self, String> {
         let id = text.parse::<u64>().ok().filter(|id| i64::try_from(*id).is_ok() && id.to_string() == text);
         id.map(|id| Self(ChainId(id))).ok_or_else(|| format!("`{text}` is not a chain id such as `1`"))
-    }
-}
-
-/// An address: `0x` and 40 hex digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-struct AddressText(Address);
-
-impl TryFrom<String> for AddressText {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let address: Option<Address> = text.parse().ok();
-        // Mixed case is a checksum (ERC-55), and a wrong one is a mistyped address.
-        let digits = text.strip_prefix("0x").unwrap_or_default();
-        let has = |is: fn(&char) -> bool| digits.chars().any(|c| is(&c));
-        let is_mixed = has(char::is_ascii_uppercase) && has(char::is_ascii_lowercase);
-        let address = address.filter(|address| !is_mixed || address.to_checksum() == text);
-        let remedy = "is not an address: `0x` and 40 hex digits, mixed case being its checksum";
-        address.map(Self).ok_or_else(|| format!("`{text}` {remedy}"))
     }
 }
 

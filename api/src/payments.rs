@@ -12,12 +12,13 @@ use garde::Validate;
 use serde::Deserialize;
 use streambook_model::{
     asset::AssetId,
+    bytes::TxHash,
     id::{PaymentId, kind},
     metadata::Metadata,
     money::Amount,
     payment_json::payment_view,
     records::{
-        book::{AcceptPayment, CancelPayment, CreatePayment},
+        book::{AcceptPayment, CancelPayment, ClaimPayment, CreatePayment},
         payment::{Matching, Payment, PaymentMethod, PaymentStatus, PaymentTransferStatus},
     },
     time::Timestamp,
@@ -35,7 +36,10 @@ use crate::{
     params::{Params, PathId},
     problem::Problem,
     state::ApiState,
-    views::{DecimalText, List, MatchingDoc, MethodDoc, PaymentDoc, PendingDoc, optional_text, read_answer},
+    views::{
+        AddressText, DecimalText, List, MatchingDoc, MethodDoc, PaymentDoc, PendingDoc, optional_text,
+        read_answer,
+    },
 };
 
 /// The list's name in cursors.
@@ -66,6 +70,10 @@ struct Create {
     #[garde(skip)]
     #[schema(value_type = Option<MatchingDoc>)]
     matching: Option<Matching>,
+    /// Who pays: transactions of this address can be claimed for the payment. With the matching `exact_amount`.
+    #[garde(skip)]
+    #[schema(value_type = Option<String>, example = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed")]
+    payer_address: Option<AddressText>,
     /// Your own reference.
     #[garde(custom(optional_text(200)))]
     #[schema(max_length = 200, example = "ORDER_1")]
@@ -108,6 +116,7 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(get))
         .routes(routes!(cancel))
         .routes(routes!(accept))
+        .routes(routes!(claim))
 }
 
 /// Create a payment
@@ -159,6 +168,7 @@ fn command(
         metadata: Metadata(body.metadata),
         expires_in_seconds: body.expires_in.unwrap_or(EXPIRES_IN),
         matching: body.matching,
+        payer: body.payer_address.map(|address| address.0),
     })
 }
 
@@ -226,6 +236,39 @@ async fn accept(
 ) -> Result<Response, Problem> {
     let record_caller = state.caller(caller.scope, context.id, asked.idempotency);
     let command = AcceptPayment { meta: state.meta(&context), caller: record_caller, payment };
+    changed(state.ask_book(caller.scope.merchant, context.id, command).await?, payment)
+}
+
+/// Claim a transaction.
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ClaimTransaction)]
+struct Claim {
+    /// The transaction that paid: `0x` and 64 hex digits.
+    #[garde(skip)]
+    #[schema(value_type = String, pattern = "^0x[0-9a-fA-F]{64}$")]
+    transaction_hash: TxHash,
+}
+
+/// Claim a transaction for a payment
+///
+/// What the payment's `payer_address` has sent to the merchant's address in it, and what is not another payment's exact amount,
+/// counts for this payment. How it stands is in `claims`.
+#[utoipa::path(post, path = "/v1/payments/{id}/claim", tag = "payments", params(("id" = String, Path)), request_body = Claim,
+    responses(
+        (status = 200, description = "Claimed", body = PaymentDoc),
+        (status = 202, description = "Recorded; not answered in time", body = PendingDoc),
+    ))]
+async fn claim(
+    State(state): State<ApiState>,
+    caller: ForMerchant<Write>,
+    PathId(payment): PathId<kind::Payment>,
+    context: RequestContext,
+    asked: Asked<Claim>,
+) -> Result<Response, Problem> {
+    let record_caller = state.caller(caller.scope, context.id, asked.idempotency);
+    let tx_hash = asked.body.transaction_hash;
+    let command = ClaimPayment { meta: state.meta(&context), caller: record_caller, payment, tx_hash };
     changed(state.ask_book(caller.scope.merchant, context.id, command).await?, payment)
 }
 

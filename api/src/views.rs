@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Deserializer, Serialize, de};
+use streambook_model::bytes::Address;
 use utoipa::ToSchema;
 
 use crate::position::STALE;
@@ -53,6 +54,26 @@ impl de::Visitor<'_> for DecimalVisitor {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<DecimalText, E> {
         Ok(DecimalText(text.to_owned()))
+    }
+}
+
+/// An address: `0x` and 40 hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct AddressText(pub(crate) Address);
+
+impl TryFrom<String> for AddressText {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let address: Option<Address> = text.parse().ok();
+        // Mixed case is a checksum (ERC-55), and a wrong one is a mistyped address.
+        let digits = text.strip_prefix("0x").unwrap_or_default();
+        let has = |is: fn(&char) -> bool| digits.chars().any(|c| is(&c));
+        let is_mixed = has(char::is_ascii_uppercase) && has(char::is_ascii_lowercase);
+        let address = address.filter(|address| !is_mixed || address.to_checksum() == text);
+        let remedy = "is not an address: `0x` and 40 hex digits, mixed case being its checksum";
+        address.map(Self).ok_or_else(|| format!("`{text}` {remedy}"))
     }
 }
 
@@ -178,6 +199,10 @@ pub(crate) struct PaymentDoc {
     #[schema(required)]
     confirmations_required: Option<u32>,
     transactions: Vec<TransferDoc>,
+    /// Whose transactions can be claimed for it.
+    #[schema(required)]
+    payer_address: Option<String>,
+    claims: Vec<ClaimDoc>,
     #[schema(required)]
     reference_id: Option<String>,
     #[schema(required)]
@@ -195,6 +220,29 @@ pub(crate) struct PaymentDoc {
     reserved_until: Option<String>,
     #[schema(required, format = DateTime)]
     completed_at: Option<String>,
+}
+
+/// How a claim stands: the transaction was not seen yet, its transfers count, or it does not count.
+#[derive(Debug, ToSchema)]
+#[schema(as = ClaimStatus, rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes the model's type")]
+pub(crate) enum ClaimStatusDoc {
+    Waiting,
+    Matched,
+    Refused,
+}
+
+/// A transaction that was claimed for a payment.
+#[derive(Debug, ToSchema)]
+#[schema(as = Claim)]
+#[expect(dead_code, reason = "describes the model's JSON")]
+pub(crate) struct ClaimDoc {
+    transaction_hash: String,
+    #[schema(inline)]
+    status: ClaimStatusDoc,
+    /// Why it is not matched.
+    #[schema(required)]
+    reason: Option<String>,
 }
 
 /// A transfer that counts, or counted, towards a payment.

@@ -8,10 +8,10 @@ use crate::{
     meta::Meta,
     records::{
         backfill::{BackfillClosed, BackfillRequested, ChainBackfill, RequestBackfill},
-        book::{AcceptPayment, CancelPayment, CreatePayment, CreateRefund, Tick},
+        book::{AcceptPayment, CancelPayment, ClaimPayment, CreatePayment, CreateRefund, Tick},
         chain::{
-            ChainBlock, ChainFinalized, ChainFork, ChainHead, ChainRebuild, ChainStatus, DeadlinePassed,
-            TransferEvent, WatchAddress,
+            ChainBlock, ChainFinalized, ChainFork, ChainHead, ChainRebuild, ChainStatus, ClaimRefused,
+            DeadlinePassed, TransferEvent, WatchAddress, WatchTransaction,
         },
         checkpoint::Checkpoint,
         dead_letter::DeadLetter,
@@ -94,6 +94,8 @@ messages!(
     ChainHead,
     ChainStatus,
     Checkpoint,
+    ClaimPayment,
+    ClaimRefused,
     CommandReply,
     CreatePayment,
     CreateRefund,
@@ -113,6 +115,7 @@ messages!(
     Tick,
     TransferEvent,
     WatchAddress,
+    WatchTransaction,
     WebhookAttempt,
     WebhookMessage,
 );

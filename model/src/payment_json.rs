@@ -11,7 +11,8 @@ use crate::{
     metadata::Metadata,
     money::Amount,
     records::payment::{
-        Matching, Payment, PaymentMethod, PaymentStatus, PaymentTransfer, PaymentTransferStatus, Refund,
+        ClaimStatus, Matching, Payment, PaymentClaim, PaymentMethod, PaymentStatus, PaymentTransfer,
+        PaymentTransferStatus, Refund,
     },
 };
 
@@ -38,6 +39,8 @@ pub struct PaymentView<'a> {
     confirmations: u32,
     confirmations_required: Option<u32>,
     transactions: Vec<TransferView>,
+    payer_address: Option<String>,
+    claims: Vec<ClaimView<'a>>,
     reference_id: Option<&'a str>,
     description: Option<&'a str>,
     metadata: &'a Metadata,
@@ -56,6 +59,13 @@ enum ConfirmedBy {
     Confirmations,
     /// The chain's `finalized` tag; there is no number to wait for.
     Finalized,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct ClaimView<'a> {
+    transaction_hash: String,
+    status: ClaimStatus,
+    reason: Option<&'a str>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -111,6 +121,8 @@ pub fn payment_view(payment: &Payment) -> PaymentView<'_> {
             .iter()
             .map(|transfer| transfer_view(transfer, payment.scale))
             .collect(),
+        payer_address: payment.payer.map(|address| address.to_checksum()),
+        claims: payment.claims.iter().map(claim_view).collect(),
         reference_id: payment.reference_id.as_deref(),
         description: payment.description.as_deref(),
         metadata: &payment.metadata,
@@ -127,6 +139,11 @@ const fn confirmed_by(policy: ConfirmationPolicy) -> ConfirmedBy {
         Some(_) => ConfirmedBy::Confirmations,
         None => ConfirmedBy::Finalized,
     }
+}
+
+fn claim_view(claim: &PaymentClaim) -> ClaimView<'_> {
+    let (transaction_hash, reason) = (claim.tx_hash.to_string(), claim.reason.as_deref());
+    ClaimView { transaction_hash, status: claim.status, reason }
 }
 
 fn transfer_view(transfer: &PaymentTransfer, scale: u8) -> TransferView {

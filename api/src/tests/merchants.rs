@@ -87,3 +87,25 @@ async fn how_transfers_are_matched_is_asked_for_by_name() {
         (422, "invalid_field".to_owned(), "matching".to_owned())
     );
 }
+
+#[tokio::test]
+async fn a_transaction_is_claimed_by_its_hash() {
+    let api = Api::start().await;
+    let body = r#"{"amount": "1.00", "asset": "usdc:31337", "matching": "exact_amount",
+                   "payer_address": "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"}"#;
+    let made = api.ask(Ask::post("/v1/payments", body).key(SHOP)).await;
+    assert_eq!(made.json()["payer_address"], "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "{}", made.text);
+    let path = format!("/v1/payments/{}/claim", made.json()["id"].as_str().unwrap());
+    let hash = format!("0x{}", "ab".repeat(32));
+    let claimed = api.ask(Ask::post(&path, &format!(r#"{{"transaction_hash": "{hash}"}}"#)).key(SHOP)).await;
+    assert_eq!(claimed.status, 200, "{}", claimed.text);
+    assert_eq!(claimed.json()["claims"][0]["transaction_hash"], hash);
+    let before = api.appended().await;
+    for wrong in [r#"{"transaction_hash": "0xab"}"#, "{}"] {
+        let refused = api.ask(Ask::post(&path, wrong).key(SHOP)).await.problem();
+        assert_eq!((refused.0, refused.2.as_str()), (422, "transaction_hash"), "{wrong}");
+    }
+    let mistyped = body.replace("BeAed", "BeAeD");
+    assert_eq!(api.ask(Ask::post("/v1/payments", &mistyped).key(SHOP)).await.problem().2, "payer_address");
+    assert_eq!(api.appended().await, before);
+}

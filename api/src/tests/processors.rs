@@ -19,7 +19,10 @@ use streambook_model::{
     money::Amount,
     records::{
         book::{Caller, CreatePayment, CreateRefund, ReplyTo},
-        payment::{Payment, PaymentEvent, PaymentEventType, PaymentMethod, PaymentStatus, Refund},
+        payment::{
+            ClaimStatus, Payment, PaymentClaim, PaymentEvent, PaymentEventType, PaymentMethod, PaymentStatus,
+            Refund,
+        },
         registry::{ApiKeyChanged, EndpointChanged, MerchantChanged},
         reply::{CommandOutcome, CommandReply, Problem},
     },
@@ -98,6 +101,13 @@ impl Processor {
             Message::CreatePayment(command) => self.create(command, cause).await,
             Message::CreateRefund(command) => self.refund(command, cause).await,
             Message::CancelPayment(command) => self.reject(&command.caller).await,
+            Message::ClaimPayment(command) => {
+                let to = command.caller.reply;
+                let mut claimed = payment(&create_of(&command.caller, command.payment));
+                let (tx_hash, status) = (command.tx_hash, ClaimStatus::Waiting);
+                claimed.claims = vec![PaymentClaim { tx_hash, status, reason: None }];
+                self.reply(to, CommandReply { payment: Some(claimed), ..accepted(to) }).await;
+            }
             other => panic!("no stand-in for {}", other.name()),
         }
     }
@@ -197,6 +207,7 @@ fn create_of(caller: &Caller, payment: streambook_model::id::PaymentId) -> Creat
         metadata: Default::default(),
         expires_in_seconds: 1_800,
         matching: None,
+        payer: None,
     }
 }
 
@@ -233,5 +244,7 @@ fn payment(command: &CreatePayment) -> Payment {
         tolerance: None,
         matching: command.matching,
         reserved_until: None,
+        payer: command.payer,
+        claims: Vec::new(),
     }
 }

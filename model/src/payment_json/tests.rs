@@ -75,6 +75,8 @@ fn payment() -> Payment {
         tolerance: None,
         matching: None,
         reserved_until: None,
+        payer: None,
+        claims: Vec::new(),
     }
 }
 
@@ -108,6 +110,8 @@ fn a_payment_is_shown_as_the_api_documents_it() {
             "amount": "12.50",
             "status": "seen",
         }],
+        "payer_address": null,
+        "claims": [],
         "reference_id": "ORDER_1",
         "description": null,
         "metadata": {"a": "b"},

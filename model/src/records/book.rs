@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     asset::AssetId,
-    bytes::ContentHash,
+    bytes::{Address, ContentHash, TxHash},
     id::{MerchantId, PaymentId, RefundId, RequestId},
     meta::Meta,
     metadata::Metadata,
@@ -74,6 +74,22 @@ pub struct CreatePayment {
     pub expires_in_seconds: u32,
     /// How transfers are to be matched; absent: by an address of the payment's own.
     pub matching: Option<Matching>,
+    /// Whose transactions can be claimed for it; absent: nobody's.
+    pub payer: Option<Address>,
+}
+
+/// Say that a transaction has paid a payment whose transfers share an address with others'.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, AvroSchema)]
+#[avro(namespace = "streambook")]
+pub struct ClaimPayment {
+    /// About the record.
+    pub meta: Meta,
+    /// Who asks.
+    pub caller: Caller,
+    /// The payment.
+    pub payment: PaymentId,
+    /// The transaction.
+    pub tx_hash: TxHash,
 }
 
 /// Withdraw a payment that nothing has been received for.

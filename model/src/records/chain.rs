@@ -159,6 +159,56 @@ pub struct WatchAddress {
     pub exact: Option<ExactAmount>,
 }
 
+/// A book asks to be told of what one transaction sends to an address that payments share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, AvroSchema)]
+#[avro(namespace = "streambook")]
+pub struct WatchTransaction {
+    /// About the record.
+    pub meta: Meta,
+    /// The chain.
+    pub chain: ChainId,
+    /// Whose payment it is.
+    pub merchant: MerchantId,
+    /// The payment.
+    pub payment: PaymentId,
+    /// The shared address.
+    pub address: Address,
+    /// The asset expected, and so the token contract.
+    pub asset: AssetId,
+    /// The token contract.
+    pub token: Address,
+    /// The transaction.
+    pub tx_hash: TxHash,
+    /// Only what this address has sent counts.
+    pub payer: Address,
+    /// The payment's deadline.
+    pub deadline: Timestamp,
+    /// The earliest block time.
+    pub from: Timestamp,
+    /// The latest block time.
+    pub until: Timestamp,
+    /// When a transfer counts as confirmed; frozen in the payment's intent.
+    pub policy: ConfirmationPolicy,
+}
+
+/// A claimed transaction does not count for the payment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, AvroSchema)]
+#[avro(namespace = "streambook")]
+pub struct ClaimRefused {
+    /// About the record.
+    pub meta: Meta,
+    /// The chain.
+    pub chain: ChainId,
+    /// Whose payment it is.
+    pub merchant: MerchantId,
+    /// The payment.
+    pub payment: PaymentId,
+    /// The transaction.
+    pub tx_hash: TxHash,
+    /// Why, and what to do about it.
+    pub reason: String,
+}
+
 /// What has become of one transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

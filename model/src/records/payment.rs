@@ -122,6 +122,36 @@ impl AvroSchemaComponent for PaymentTransferStatus {
     }
 }
 
+/// How a claim of a transaction stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimStatus {
+    /// The transaction was not seen yet.
+    Waiting,
+    /// Transfers of it count for the payment.
+    Matched,
+    /// It does not count for the payment.
+    Refused,
+}
+
+impl AvroSchemaComponent for ClaimStatus {
+    fn get_schema_in_ctxt(known: &mut HashSet<Name>, namespace: NamespaceRef) -> Schema {
+        avro::enumeration("ClaimStatus", &["waiting", "matched", "refused"], known, namespace)
+    }
+}
+
+/// A transaction that somebody says has paid a payment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, AvroSchema)]
+#[avro(namespace = "streambook")]
+pub struct PaymentClaim {
+    /// The transaction.
+    pub tx_hash: TxHash,
+    /// How it stands.
+    pub status: ClaimStatus,
+    /// Why, where it is not matched.
+    pub reason: Option<String>,
+}
+
 /// A transfer that counts, or counted, towards a payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, AvroSchema)]
 #[avro(namespace = "streambook")]
@@ -206,6 +236,12 @@ pub struct Payment {
     pub matching: Option<Matching>,
     /// Until when, by block time, a transfer of the exact amount is matched; after it the amount may be another payment's.
     pub reserved_until: Option<Timestamp>,
+    /// Whose transactions can be claimed for it: transfers sent by this address.
+    pub payer: Option<Address>,
+    /// Claimed transactions, in the order in which they were claimed.
+    #[serde(default)]
+    #[avro(default = "[]")]
+    pub claims: Vec<PaymentClaim>,
 }
 
 /// A refund as the public sees it.

@@ -6,11 +6,12 @@
 //! `PaymentEvent`, as one message for each subscribed endpoint (`notifications`), and, for a command, as exactly one
 //! reply. Taking a record twice changes nothing: an inclusion, a card fact and a command's ids each count once.
 //!
-//! Its tables are 1 to 13 (see `tables`); the ledger's begin at 200.
+//! Its tables are 1 to 14 (see `tables`); the ledger's begin at 200.
 
 mod address;
 mod amounts;
 mod cards;
+mod claims;
 mod commands;
 mod confirmations;
 mod deadlines;
@@ -60,6 +61,8 @@ impl Processor for BookProcessor {
             Message::CreateRefund(command) => commands::create_refund(context, command),
             Message::TransferEvent(_) | Message::CardFact(_) => take_money(context, message),
             Message::DeadlinePassed(event) => deadlines::passed(context, &event),
+            Message::ClaimPayment(command) => commands::claim_payment(context, &command),
+            Message::ClaimRefused(refused) => claims::refused(context, &refused),
             Message::MerchantChanged(change) => {
                 Ok(settings::put_merchant(&mut context.state, change.merchant)?)
             }

@@ -49,6 +49,8 @@ pub(super) const IDEMPOTENCY_QUEUE: Table<Queued> = Table::new(11);
 pub(super) const IDEMPOTENCY_ENDS: Table<Queue> = Table::new(12);
 /// Amounts that are a payment's own at an address that payments share: by chain, address, token and amount.
 pub(super) const AMOUNTS: Table<Reserved> = Table::new(13);
+/// Which payment a transaction is claimed for, by chain, transaction, shared address and token.
+pub(super) const CLAIMED: Table<PaymentId> = Table::new(14);
 
 /// A card fact that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

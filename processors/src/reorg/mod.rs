@@ -38,6 +38,7 @@ use self::tables::{CHAINS, Chain};
 mod backfill;
 mod blocks;
 mod change;
+mod claims;
 mod finality;
 mod head;
 mod letters;
@@ -108,6 +109,9 @@ impl Processor for Reorg {
             }),
             Message::ChainRebuild(rebuild) => {
                 on_chain(rebuild.chain, context, |chain, context| rebuild::take(&rebuild, chain, context))
+            }
+            Message::WatchTransaction(watch) => {
+                on_chain(watch.chain, context, |chain, context| claims::take(&watch, chain, context))
             }
             Message::RequestBackfill(request) => {
                 on_chain(request.chain, context, |chain, context| backfill::take(&request, chain, context))

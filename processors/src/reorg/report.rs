@@ -12,7 +12,7 @@ use streambook_runtime::processor::{Context, Fault};
 
 use super::{
     change::BlockRef,
-    letters, shared,
+    claims, letters, shared,
     tables::{Block, CONFIRMED, CONFIRMING, Chain, Open, TOKENS, UNFINAL, Watch, confirms_at, transfers_of},
     watches::{self, Owner},
 };
@@ -34,8 +34,9 @@ pub(super) fn included(
     context: &mut Context<'_>,
 ) -> Result<(), Fault> {
     for transfer in transfers_of(chain, block, &place.hash, context)? {
-        match watches::owner_of(&transfer, block.time, chain, context)? {
+        match watches::owner_of(&transfer, place, block.time, chain, context)? {
             Owner::Watch(watch) => seen(&watch, &transfer, place, block, chain, context)?,
+            Owner::Claim(watch) => claims::count(&watch, &transfer, place, block, chain, context)?,
             Owner::OtherToken(watch) => unexpected(&watch, &transfer, place, block, chain, context)?,
             Owner::Unmatched => shared::unmatched(&transfer, place, block, chain, context)?,
             Owner::Nobody => {}
@@ -53,7 +54,9 @@ pub(super) fn orphaned(
     context: &mut Context<'_>,
 ) -> Result<(), Fault> {
     for transfer in transfers_of(chain, block, &place.hash, context)?.iter().rev() {
-        let Owner::Watch(watch) = watches::owner_of(transfer, block.time, chain, context)? else { continue };
+        let Owner::Watch(watch) = watches::owner_of(transfer, place, block.time, chain, context)? else {
+            continue;
+        };
         let reported = match close(&watch, transfer, place, chain, context)? {
             None if reach == Reach::Final => was_final(&watch, transfer, place, block, chain, context)?,
             open => open,

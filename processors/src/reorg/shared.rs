@@ -17,10 +17,10 @@ use streambook_runtime::processor::{Context, Fault};
 use super::{
     MAX_HALTED_WATCHES, MAX_LOOK_BACK,
     change::BlockRef,
-    letters, report, settle,
+    claims, letters, report, settle,
     tables::{
-        BLOCKS, Block, CANONICAL, Chain, EXACT, ExactWatch, HALTED_EXACT, LAST_RECENT, RECENT, Recent,
-        TOKENS, WATCHES, block_of, transfers_of,
+        BLOCKS, Block, CANONICAL, CLAIMED, Chain, EXACT, ExactWatch, HALTED_EXACT, LAST_RECENT, RECENT,
+        Recent, TOKENS, WATCHES, block_of, transfers_of,
     },
     watches::{self, Owner},
 };
@@ -106,17 +106,24 @@ fn mark_shared(watch: &ExactWatch, chain: &Chain, context: &mut Context<'_>) -> 
     }
 }
 
-/// Whose a transfer to a shared address is.
+/// Whose a transfer to a shared address is: the claim's that it was counted for, else the payment's whose exact amount it has,
+/// else that of a claim of its transaction.
 pub(super) fn owner_of(
     transfer: &TokenTransfer,
+    place: BlockRef,
     time: Timestamp,
     chain: &Chain,
     context: &Context<'_>,
 ) -> Result<Owner, Fault> {
     let Ok(amount) = Amount::from_token_value(&transfer.value) else { return Ok(Owner::Unmatched) };
+    if let Some(watch) = CLAIMED.get(&context.state, (chain.id, place.hash, transfer.log_index))? {
+        return Ok(Owner::Watch(watch));
+    }
     let found = first_ending(transfer.to, transfer.token, amount, time, chain, context)?;
-    let found = found.filter(|found| found.exact.from <= time && !found.waits);
-    Ok(found.map_or(Owner::Unmatched, |found| Owner::Watch(found.watch)))
+    match found.filter(|found| found.exact.from <= time && !found.waits) {
+        Some(found) => Ok(Owner::Watch(found.watch)),
+        None => Ok(claims::claimant(transfer, time, chain, context)?.map_or(Owner::Unmatched, Owner::Claim)),
+    }
 }
 
 /// Puts aside what has the amount of no payment. Tokens that were never accepted are ignored, as everywhere.
@@ -128,6 +135,7 @@ pub(super) fn unmatched(
     context: &mut Context<'_>,
 ) -> Result<(), Fault> {
     let Some(asset) = TOKENS.get(&context.state, (chain.id, transfer.token))? else { return Ok(()) };
+    claims::refuse_other(transfer, place, block, chain, context)?;
     let reason = format!(
         "{} of {asset} was sent by {} to {}, which payments share, and is the exact amount of none at the block's time",
         transfer.value, transfer.from, transfer.to
@@ -149,22 +157,7 @@ pub(super) fn look_back_now(chain: &Chain, context: &mut Context<'_>) -> Result<
 
 /// Reports what the look-back window holds of the amount, from the watch's own time on, in the order of the chain.
 fn tell_recent(watch: &ExactWatch, chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
-    let (Some(head), Some(last)) = (chain.head, LAST_RECENT.get(&context.state, (chain.id, watch.address))?)
-    else {
-        return Ok(());
-    };
-    let first = first_since(watch.exact.from, head.block.number, chain, context)?;
-    if last.number < first {
-        return Ok(());
-    }
-    let to = BlockNumber(head.block.number.0.saturating_add(1));
-    let limit = MAX_LOOK_BACK.saturating_add(1);
-    let mut recent = RECENT.scan(
-        &context.state,
-        (chain.id, watch.address, first),
-        (chain.id, watch.address, to),
-        limit,
-    )?;
+    let mut recent = recent_since(watch.exact.from, watch.address, chain, context)?;
     if recent.len() > MAX_LOOK_BACK {
         recent.truncate(MAX_LOOK_BACK);
         watches::tell_incomplete(&watch.watch, &watch.address, Some(watch.exact), chain, context)?;
@@ -173,6 +166,25 @@ fn tell_recent(watch: &ExactWatch, chain: &Chain, context: &mut Context<'_>) -> 
         tell_block(watch, of_block, chain, context)?;
     }
     Ok(())
+}
+
+/// What came to an address in blocks not older than a time, in their order: one more than [`MAX_LOOK_BACK`] at most.
+pub(super) fn recent_since(
+    time: Timestamp,
+    address: Address,
+    chain: &Chain,
+    context: &Context<'_>,
+) -> Result<Vec<Recent>, Fault> {
+    let (Some(head), Some(last)) = (chain.head, LAST_RECENT.get(&context.state, (chain.id, address))?) else {
+        return Ok(Vec::new());
+    };
+    let first = first_since(time, head.block.number, chain, context)?;
+    if last.number < first {
+        return Ok(Vec::new());
+    }
+    let to = BlockNumber(head.block.number.0.saturating_add(1));
+    let limit = MAX_LOOK_BACK.saturating_add(1);
+    Ok(RECENT.scan(&context.state, (chain.id, address, first), (chain.id, address, to), limit)?)
 }
 
 /// The lowest canonical block that is not older than a time, among those that are kept. Times never fall along a branch.
@@ -214,14 +226,16 @@ fn tell_block(
     for transfer in transfers_of(chain, &block, &place.hash, context)? {
         let is_told =
             transfer.to == watch.address && recent.iter().any(|of| of.log_index == transfer.log_index);
-        if is_told && owner_of(&transfer, block.time, chain, context)? == Owner::Watch(watch.watch.clone()) {
+        let owner = owner_of(&transfer, place, block.time, chain, context)?;
+        if is_told && owner == Owner::Watch(watch.watch.clone()) {
             report::seen(&watch.watch, &transfer, place, &block, chain, context)?;
         }
     }
     Ok(())
 }
 
-fn is_canonical(
+/// Whether a block is canonical.
+pub(super) fn is_canonical(
     number: BlockNumber,
     hash: &BlockHash,
     chain: &Chain,

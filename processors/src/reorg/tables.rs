@@ -65,6 +65,14 @@ pub(super) const BACKFILLS: Table<Backfill> = Table::new(18);
 /// them again, and their blocks are not kept.
 pub(super) const BACKFILLED: Table<()> = Table::new(19);
 
+/// Claimed transactions, by (chain, transaction, (address, token)).
+pub(super) const CLAIMS: Table<Claim> = Table::new(32);
+/// Transfers that were counted for a claim, by (chain, block, log index): whose they are does not change, also if a payment
+/// with their exact amount comes later.
+pub(super) const CLAIMED: Table<Watch> = Table::new(33);
+/// Those of [`CLAIMS`] that came while the chain was halted, by the same key.
+pub(super) const HALTED_CLAIMS: Table<Claim> = Table::new(34);
+
 /// The look-back window of a chain until the settings name it. The connector may be ahead of the settings, and what it
 /// brings meanwhile must not be forgotten.
 const LOOK_BACK_SECONDS: u32 = 24 * 60 * 60;
@@ -151,6 +159,19 @@ pub(super) struct ExactWatch {
     pub(super) address: Address,
     pub(super) watch: Watch,
     pub(super) exact: ExactAmount,
+    /// It came while the chain was halted, and has been told of nothing.
+    pub(super) waits: bool,
+}
+
+/// Who is told of what one transaction sends to an address that payments share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Claim {
+    pub(super) tx_hash: TxHash,
+    pub(super) address: Address,
+    pub(super) payer: Address,
+    pub(super) from: Timestamp,
+    pub(super) until: Timestamp,
+    pub(super) watch: Watch,
     /// It came while the chain was halted, and has been told of nothing.
     pub(super) waits: bool,
 }

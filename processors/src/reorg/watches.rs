@@ -6,6 +6,7 @@
 //! canonical there is in doubt: it looks back when the chain goes on ([`look_back_now`]).
 
 use streambook_model::{
+    asset::AssetId,
     bytes::Address,
     id::DeadLetterId,
     message::Message,
@@ -15,10 +16,12 @@ use streambook_model::{
 use streambook_runtime::processor::{Context, Fault};
 
 use super::{
-    MAX_HALTED_WATCHES, MAX_LOOK_BACK, backfill, letters, report, settle, shared,
+    MAX_HALTED_WATCHES, MAX_LOOK_BACK, backfill,
+    change::BlockRef,
+    claims, letters, report, settle, shared,
     tables::{
-        CANONICAL, Chain, DEADLINES, Due, HALTED, HALTED_EXACT, HaltedWatch, LAST_RECENT, RECENT, Recent,
-        TOKENS, WATCHES, Watch, block_of, transfers_of,
+        CANONICAL, Chain, DEADLINES, Due, HALTED, HALTED_CLAIMS, HALTED_EXACT, HaltedWatch, LAST_RECENT,
+        RECENT, Recent, TOKENS, WATCHES, Watch, block_of, transfers_of,
     },
 };
 
@@ -37,7 +40,7 @@ pub(super) fn take(
     chain: &mut Chain,
     context: &mut Context<'_>,
 ) -> Result<(), Fault> {
-    check_accepted(arrived, chain, context)?;
+    check_accepted(&arrived.asset, arrived.token, chain, context)?;
     if let Some(exact) = arrived.exact {
         return shared::take(arrived, exact, chain, context);
     }
@@ -68,14 +71,19 @@ pub(super) fn take(
     settle::all(chain, context)
 }
 
-fn check_accepted(arrived: &WatchAddress, chain: &Chain, context: &Context<'_>) -> Result<(), Fault> {
+/// Refuses what the settings do not know.
+pub(super) fn check_accepted(
+    asset: &AssetId,
+    token: Address,
+    chain: &Chain,
+    context: &Context<'_>,
+) -> Result<(), Fault> {
     if chain.settings.is_none() {
         let reason = format!("chain {} is not in the settings; add it and retry", chain.id);
         return Err(Fault::dead_letter("unknown_chain", reason));
     }
-    if TOKENS.get(&context.state, (chain.id, arrived.token))?.as_ref() != Some(&arrived.asset) {
-        let reason =
-            format!("{} is not {} in the settings; correct them and retry", arrived.token, arrived.asset);
+    if TOKENS.get(&context.state, (chain.id, token))?.as_ref() != Some(asset) {
+        let reason = format!("{token} is not {asset} in the settings; correct them and retry");
         return Err(Fault::dead_letter("unlisted_token", reason));
     }
     Ok(())
@@ -110,8 +118,12 @@ pub(super) fn check_room(chain: &Chain, context: &Context<'_>) -> Result<(), Fau
         return Ok(());
     }
     let most = usize::try_from(MAX_HALTED_WATCHES).unwrap_or(usize::MAX);
-    let waiting = HALTED.scan_prefix(&context.state, chain.id, most)?.len();
-    if waiting.saturating_add(HALTED_EXACT.scan_prefix(&context.state, chain.id, most)?.len()) < most {
+    let waiting = [
+        HALTED.scan_prefix(&context.state, chain.id, most)?.len(),
+        HALTED_EXACT.scan_prefix(&context.state, chain.id, most)?.len(),
+        HALTED_CLAIMS.scan_prefix(&context.state, chain.id, most)?.len(),
+    ];
+    if waiting.iter().sum::<usize>() < most {
         return Ok(());
     }
     let reason =
@@ -157,7 +169,8 @@ pub(super) fn look_back_now(chain: &mut Chain, context: &mut Context<'_>) -> Res
         tell_recent(&watch, look_back, &waiting.address, chain, context)?;
         backfill::ask_if_older(&watch, &waiting.address, waiting.made_at, chain, context)?;
     }
-    shared::look_back_now(chain, context)
+    shared::look_back_now(chain, context)?;
+    claims::look_back_now(chain, context)
 }
 
 /// Whose a transfer is.
@@ -165,6 +178,8 @@ pub(super) fn look_back_now(chain: &mut Chain, context: &mut Context<'_>) -> Res
 pub(super) enum Owner {
     /// This watch's payment's.
     Watch(Watch),
+    /// This watch's payment's, since its transaction is claimed.
+    Claim(Watch),
     /// Another token went to the address of this watch's payment.
     OtherToken(Watch),
     /// It went to an address that payments share, and is none's.
@@ -177,6 +192,7 @@ pub(super) enum Owner {
 /// that payment's watch is here.
 pub(super) fn owner_of(
     transfer: &TokenTransfer,
+    place: BlockRef,
     time: Timestamp,
     chain: &Chain,
     context: &Context<'_>,
@@ -184,7 +200,7 @@ pub(super) fn owner_of(
     let Some(watches) = WATCHES.get(&context.state, (chain.id, transfer.to))? else {
         return Ok(Owner::Nobody);
     };
-    let Some(first) = watches.first() else { return shared::owner_of(transfer, time, chain, context) };
+    let Some(first) = watches.first() else { return shared::owner_of(transfer, place, time, chain, context) };
     let of_token = watches.iter().find(|watch| watch.token == transfer.token);
     Ok(of_token.map_or_else(|| Owner::OtherToken(first.clone()), |watch| Owner::Watch(watch.clone())))
 }

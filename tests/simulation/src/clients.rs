@@ -361,6 +361,7 @@ impl Request {
                 metadata: Metadata::default(),
                 expires_in_seconds: expires,
                 matching,
+                payer: None,
             }),
             Body::Cancel(payment) => CancelPayment { meta, caller, payment }.into(),
             Body::Accept(payment) => AcceptPayment { meta, caller, payment }.into(),

@@ -378,6 +378,7 @@ const fn caller_of(message: &Message) -> Option<&Caller> {
         Message::CreatePayment(command) => Some(&command.caller),
         Message::CancelPayment(command) => Some(&command.caller),
         Message::AcceptPayment(command) => Some(&command.caller),
+        Message::ClaimPayment(command) => Some(&command.caller),
         Message::CreateRefund(command) => Some(&command.caller),
         _ => None,
     }

@@ -132,6 +132,7 @@ impl Shop {
             metadata: Metadata::default(),
             expires_in_seconds: EXPIRES_IN_SECONDS,
             matching: None,
+            payer: None,
         })
     }
 

@@ -251,6 +251,8 @@ fn payment(number: u64, merchant: MerchantId, asset: AssetId) -> anyhow::Result<
         tolerance: None,
         matching: None,
         reserved_until: None,
+        payer: None,
+        claims: Vec::new(),
     })
 }
 

@@ -390,6 +390,7 @@ fn create(number: u64, amount: Amount) -> Message {
         metadata: empty(),
         expires_in_seconds: 3_600,
         matching: None,
+        payer: None,
     };
     command.into()
 }

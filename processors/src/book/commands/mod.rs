@@ -6,6 +6,7 @@
 
 mod accept;
 mod cancel;
+mod claim;
 mod create;
 mod refund;
 mod terms;
@@ -13,7 +14,7 @@ mod terms;
 use streambook_model::{
     id::PaymentId,
     records::{
-        book::{AcceptPayment, Caller, CancelPayment, CreatePayment, CreateRefund},
+        book::{AcceptPayment, Caller, CancelPayment, ClaimPayment, CreatePayment, CreateRefund},
         reply::{CommandOutcome, Problem},
     },
 };
@@ -60,6 +61,11 @@ pub(super) fn cancel_payment(context: &mut Context<'_>, command: &CancelPayment)
 /// Accepts what was paid.
 pub(super) fn accept_payment(context: &mut Context<'_>, command: &AcceptPayment) -> Result<(), Fault> {
     answer(context, &command.caller, |context| accept::decide(context, command))
+}
+
+/// Claims a transaction for a payment.
+pub(super) fn claim_payment(context: &mut Context<'_>, command: &ClaimPayment) -> Result<(), Fault> {
+    answer(context, &command.caller, |context| claim::decide(context, command))
 }
 
 /// Records a refund.

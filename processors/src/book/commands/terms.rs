@@ -27,6 +27,10 @@ pub(super) struct Paying {
 
 /// The terms of a payment by card.
 pub(super) fn by_card(command: &CreatePayment) -> Result<Paying, Denied> {
+    if command.payer.is_some() {
+        let detail = "a card payment has no transactions to claim; leave it out, or use the method `chain`";
+        return Err(reply::invalid("payer_not_needed", "payer_address", detail));
+    }
     if command.matching.is_some() {
         let detail =
             "a card payment is not matched by its transfers; leave it out, or use the method `chain`";
@@ -54,6 +58,10 @@ pub(super) fn on_chain(
         return Err(reply::invalid("invalid_amount", "amount", "the amount is too large to be kept exactly"));
     }
     let at = At { chain: settings, token };
+    if command.payer.is_some() && command.matching != Some(Matching::ExactAmount) {
+        let detail = "only payments with the matching `exact_amount` are claimed; leave it out";
+        return Err(reply::invalid("payer_not_needed", "payer_address", detail));
+    }
     match command.matching.unwrap_or_default() {
         Matching::DepositAddress => own_address(context, accepting, at, command, tolerance),
         Matching::ExactAmount => {
@@ -96,11 +104,12 @@ fn shared_address(
     tolerance: Amount,
 ) -> Result<Paying, Denied> {
     let exact = exact_amount(context, accepting, at, address, command)?;
-    let policy = accepting.policy(at.chain, &command.asset, exact.amount);
+    let (policy, amount) = (accepting.policy(at.chain, &command.asset, exact.amount), exact.amount);
     let (chain, token, path) = (at.chain.id, at.token, String::new());
     let chain = Some(ChainIntent { chain, token, address, path, policy });
-    let terms = Terms { price: Some(command.amount), tolerance, exact: Some(exact) };
-    Ok(Paying { chain, terms, amount: exact.amount })
+    let (price, exact, payer) = (Some(command.amount), Some(exact), command.payer);
+    let terms = Terms { price, tolerance, exact, payer };
+    Ok(Paying { chain, terms, amount })
 }
 
 fn exact_amount(

@@ -13,6 +13,8 @@ mod transfer;
 
 pub(crate) use self::{
     evaluate::evaluate,
-    state::{Application, CardMoney, ChainIntent, Intent, PaymentState, Split, TRANSFERS_KEPT, Tally, Terms},
+    state::{
+        Application, CardMoney, ChainIntent, Claim, Intent, PaymentState, Split, TRANSFERS_KEPT, Tally, Terms,
+    },
     transfer::{Step, Transfer, observe},
 };

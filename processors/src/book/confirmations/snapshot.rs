@@ -2,10 +2,18 @@
 
 use streambook_model::{
     money::{Amount, AmountError},
-    records::payment::{Matching, Payment, PaymentStatus, PaymentTransfer, PaymentTransferStatus},
+    records::payment::{
+        ClaimStatus, Matching, Payment, PaymentClaim, PaymentStatus, PaymentTransfer, PaymentTransferStatus,
+    },
 };
 
-use super::{state::PaymentState, transfer::Transfer};
+use super::{
+    state::{Claim, PaymentState},
+    transfer::Transfer,
+};
+
+/// Why a claim is neither matched nor refused.
+const WAITS: &str = "it was not seen since the payment was created; it counts when it comes, in a block up to `reserved_until`";
 
 impl PaymentState {
     /// The payment as it was in the answer to its creation. It follows from what was agreed, so that answer need not be kept.
@@ -44,6 +52,8 @@ impl PaymentState {
             tolerance: Some(terms.tolerance).filter(|tolerance| tolerance.is_positive()),
             matching: terms.exact.map(|_| Matching::ExactAmount),
             reserved_until: terms.exact.map(|exact| exact.until),
+            payer: terms.payer,
+            claims: Vec::new(),
         }
     }
 
@@ -62,8 +72,24 @@ impl PaymentState {
             transfers: self.transfers.iter().map(shown).collect(),
             failure: self.failure.clone().filter(|_| self.status == PaymentStatus::Failed),
             completed_at: self.completed_at,
+            claims: self.claims.iter().map(|claim| self.shown_claim(claim)).collect(),
             ..self.as_created()
         })
+    }
+}
+
+impl PaymentState {
+    /// A claim is matched as long as transfers of its transaction count.
+    fn shown_claim(&self, claim: &Claim) -> PaymentClaim {
+        let counts = |transfer: &Transfer| {
+            transfer.inclusion.tx_hash == claim.tx_hash && transfer.status != PaymentTransferStatus::Orphaned
+        };
+        let (status, reason) = match &claim.refused {
+            _ if self.transfers.iter().any(counts) => (ClaimStatus::Matched, None),
+            Some(reason) => (ClaimStatus::Refused, Some(reason.clone())),
+            None => (ClaimStatus::Waiting, Some(WAITS.to_owned())),
+        };
+        PaymentClaim { tx_hash: claim.tx_hash, status, reason }
     }
 }
 

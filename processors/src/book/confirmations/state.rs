@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use streambook_model::{
     asset::AssetId,
-    bytes::Address,
+    bytes::{Address, TxHash},
     chain::{ChainId, ConfirmationPolicy},
     id::{MerchantId, PaymentId, TransactionId},
     metadata::Metadata,
@@ -70,6 +70,8 @@ pub(crate) struct Terms {
     pub(crate) tolerance: Amount,
     /// Which transfers to a shared address are this payment's.
     pub(crate) exact: Option<ExactAmount>,
+    /// Whose transactions can be claimed for it.
+    pub(crate) payer: Option<Address>,
 }
 
 /// Everything observed of a payment, and what was done about it.
@@ -104,6 +106,16 @@ pub(crate) struct PaymentState {
     pub(crate) held: Vec<CardMoney>,
     /// What else was agreed.
     pub(crate) terms: Terms,
+    /// Transactions that were claimed.
+    pub(crate) claims: Vec<Claim>,
+}
+
+/// A claimed transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Claim {
+    pub(crate) tx_hash: TxHash,
+    /// Why it does not count, if that is known.
+    pub(crate) refused: Option<String>,
 }
 
 /// Sums over the transfers, by what they mean for the payment. A card's charges count as confirmed.
@@ -221,6 +233,7 @@ impl PaymentState {
             completed_at: None,
             held: Vec::new(),
             terms,
+            claims: Vec::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod cards;
 mod chain;
+mod claims;
 mod commands;
 mod matching;
 mod oracle;

@@ -49,6 +49,7 @@ pub(super) struct Said {
     pub(super) webhooks: Vec<streambook_model::records::webhook::WebhookMessage>,
     pub(super) dead: Vec<String>,
     pub(super) watches: Vec<streambook_model::records::chain::WatchAddress>,
+    pub(super) claims: Vec<streambook_model::records::chain::WatchTransaction>,
 }
 
 impl Said {
@@ -188,6 +189,7 @@ impl Shop {
                 }
                 Message::WebhookMessage(message) => said.webhooks.push(message),
                 Message::WatchAddress(watch) => said.watches.push(watch),
+                Message::WatchTransaction(watch) => said.claims.push(watch),
                 Message::DeadLetter(letter) => said.dead.push(letter.code),
                 other => panic!("a book does not say {}", other.name()),
             }
@@ -256,6 +258,7 @@ impl Shop {
             metadata: Metadata::default(),
             expires_in_seconds: 1_800,
             matching: None,
+            payer: None,
         }
     }
 

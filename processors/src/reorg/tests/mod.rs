@@ -4,6 +4,7 @@
 //! time is ten seconds for each height, and a payment's name is also its address.
 
 mod backfill;
+mod claims;
 mod cost;
 mod property;
 mod recorded;

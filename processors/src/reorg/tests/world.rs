@@ -15,7 +15,7 @@ use streambook_model::{
         backfill::{BackfilledBlock, ChainBackfill, RequestBackfill},
         chain::{
             ChainBlock, ChainFinalized, ChainHead, ChainRebuild, ExactAmount, TokenTransfer, TransferEvent,
-            TransferStatus, WatchAddress,
+            TransferStatus, WatchAddress, WatchTransaction,
         },
         registry::SettingsChanged,
         settings::{ChainSettings, FeeSchedule, Settings},
@@ -115,9 +115,11 @@ fn found(text: &str) -> BackfilledBlock {
     }
 }
 
-/// `p1=100`, with `/usdt` where it is not the usual token. The same text is the same transaction in every block.
+/// `p1=100`, with `/usdt` where it is not the usual token and `~eve` where it is not the usual sender. The same text is the same
+/// transaction in every block.
 fn transfer(text: &str, log_index: u32) -> TokenTransfer {
-    let (what, token) = text.split_once('/').unwrap_or((text, "usdc"));
+    let (what, from) = text.split_once('~').unwrap_or((text, "payer"));
+    let (what, token) = what.split_once('/').unwrap_or((what, "usdc"));
     let (to, value) = what.split_once('=').unwrap();
     let mut units = [0; 32];
     match value {
@@ -126,7 +128,7 @@ fn transfer(text: &str, log_index: u32) -> TokenTransfer {
     }
     TokenTransfer {
         token: Address::new(bytes(token)),
-        from: Address::new(bytes("payer")),
+        from: Address::new(bytes(from)),
         to: Address::new(bytes(to)),
         value: TokenValue::new(units),
         tx_hash: TxHash::new(bytes(text)),
@@ -165,6 +167,9 @@ impl World {
         for (to, message) in outputs {
             match (to.topic.as_str(), message) {
                 ("book.inbox", Message::TransferEvent(event)) => said.push(self.event(&event)),
+                ("book.inbox", Message::ClaimRefused(refused)) => {
+                    said.push(format!("refused {}", self.name(&refused.payment)));
+                }
                 ("book.inbox", Message::DeadlinePassed(passed)) => {
                     said.push(format!("deadline {}", self.name(&passed.payment)));
                 }
@@ -317,6 +322,29 @@ impl World {
                     watch = self.exact(watch, words[0], at, terms);
                 }
                 self.feed(watch)
+            }
+            "claim" => {
+                let words: Vec<&str> = rest.split(' ').collect();
+                let option = |key: &str| words.iter().find_map(|word| word.strip_prefix(key)).unwrap();
+                let height = |key: &str| time_at(option(key).parse().unwrap());
+                let watch = self.watch(chain, words[0], "usdc", Some(1), 1_000_000);
+                self.shared.insert(words[0].to_owned(), Address::new(bytes(option("at="))));
+                let payer = words.iter().find_map(|word| word.strip_prefix("payer=")).unwrap_or("payer");
+                self.feed(WatchTransaction {
+                    meta,
+                    chain,
+                    merchant: watch.merchant,
+                    payment: watch.payment,
+                    address: Address::new(bytes(option("at="))),
+                    asset: watch.asset,
+                    token: watch.token,
+                    tx_hash: TxHash::new(bytes(option("tx="))),
+                    payer: Address::new(bytes(payer)),
+                    deadline: watch.deadline,
+                    from: height("from="),
+                    until: height("till="),
+                    policy: watch.policy,
+                })
             }
             other => panic!("no such line: {other}"),
         }

@@ -74,6 +74,7 @@ impl RequestRow {
             Message::CreatePayment(command) => ("create_payment", &command.caller, command.payment),
             Message::CancelPayment(command) => ("cancel_payment", &command.caller, command.payment),
             Message::AcceptPayment(command) => ("accept_payment", &command.caller, command.payment),
+            Message::ClaimPayment(command) => ("claim_payment", &command.caller, command.payment),
             Message::CreateRefund(command) => ("create_refund", &command.caller, command.payment),
             _ => return None,
         };

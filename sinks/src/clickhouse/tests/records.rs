@@ -84,6 +84,8 @@ pub(super) fn on_chain(number: u8, owner: MerchantId, units: i128, created: i64)
         tolerance: None,
         matching: None,
         reserved_until: None,
+        payer: None,
+        claims: Vec::new(),
     }
 }
 

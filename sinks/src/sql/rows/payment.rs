@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use streambook_model::{
     id::{PaymentId, RefundId},
     money::Amount,
-    records::payment::{Payment, PaymentEvent, PaymentStatus, PaymentTransfer, Refund},
+    records::payment::{Payment, PaymentClaim, PaymentEvent, PaymentStatus, PaymentTransfer, Refund},
     time::Timestamp,
 };
 
@@ -119,6 +119,8 @@ pub(crate) struct Moment {
     failure: Option<String>,
     #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
     completed_at: Option<Timestamp>,
+    #[serde(rename = "k", default, skip_serializing_if = "Vec::is_empty")]
+    claims: Vec<PaymentClaim>,
 }
 
 impl Moment {
@@ -136,6 +138,7 @@ impl Moment {
             transfers,
             failure,
             completed_at,
+            claims,
             // Fixed at creation:
             id: _,
             merchant: _,
@@ -158,6 +161,7 @@ impl Moment {
             tolerance: _,
             matching: _,
             reserved_until: _,
+            payer: _,
         } = payment;
         Self {
             version: *version,
@@ -170,6 +174,7 @@ impl Moment {
             transfers: transfers.clone(),
             failure: failure.clone(),
             completed_at: *completed_at,
+            claims: claims.clone(),
         }
     }
 
@@ -186,6 +191,7 @@ impl Moment {
             transfers: self.transfers,
             failure: self.failure,
             completed_at: self.completed_at,
+            claims: self.claims,
             ..payment
         }
     }

@@ -80,6 +80,8 @@ pub(super) fn payment(number: u64, owner: MerchantId) -> Payment {
         tolerance: None,
         matching: None,
         reserved_until: None,
+        payer: None,
+        claims: Vec::new(),
     }
 }
 
