@@ -54,6 +54,11 @@ impl Development {
     }
 }
 
+/// Who sends everything.
+pub(crate) fn payer() -> String {
+    account(PAYER).to_string()
+}
+
 fn parsed(transfer: &Transfer) -> devchain::Transfer {
     devchain::Transfer {
         token: transfer.token.parse().unwrap(),

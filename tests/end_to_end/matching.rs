@@ -7,7 +7,7 @@ use crate::{
     api::text,
     chain::{TestChain, Transfer},
     command,
-    devchain::Development,
+    devchain::{self, Development},
     money::{TOKEN, Tally, token},
     settings::{CONFIRMATIONS, Settings},
     shop::{Payment, Shop},
@@ -36,7 +36,9 @@ async fn open() -> Stage<Development> {
 }
 
 async fn ask_exact(stage: &Stage<Development>, price: &str) -> Value {
-    let body = json!({ "amount": price, "asset": TOKEN, "matching": "exact_amount", "expires_in": LONG });
+    let body = json!({
+        "amount": price, "asset": TOKEN, "matching": "exact_amount", "expires_in": LONG, "payer_address": devchain::payer(),
+    });
     stage.shop.api.done("/v1/payments", &body).await
 }
 
@@ -79,10 +81,23 @@ async fn payments_to_one_address_are_told_apart_by_their_amounts() {
     };
     let letter = stage.streambook.until("the round amount is put aside", probe).await;
     assert!(text(&letter, "reason").contains(&round), "{letter}");
+    // Who sent it can claim it: it is too little by one unit, and the tolerance covers that.
+    let path = format!("/v1/payments/{}/claim", text(&first, "id"));
+    stage.shop.api.done(&path, &json!({ "transaction_hash": round })).await;
+    let claimed = stage.until_status(&handle(&first), "completed").await;
+    assert_eq!(
+        (&claimed["claims"][0]["status"], &claimed["amount_received"]),
+        (&json!("matched"), &json!("5.00"))
+    );
+    let twice = format!("/v1/payments/{}/claim", text(&second, "id"));
+    let refused = stage.shop.api.post(&twice, &json!({ "transaction_hash": round })).await;
+    assert_eq!((refused.status, &refused.body["code"]), (409, &json!("transaction_claimed")));
     // A reorganisation takes it back, and the other payment's is not touched by it.
     stage.chain.reorg(CONFIRMATIONS).await;
     let taken = stage.until_status(&handle(&second), "reversed").await;
     assert_eq!(taken["amount_received"], "0.00");
+    let unclaimed = stage.until_status(&handle(&first), "reversed").await;
+    assert_eq!(unclaimed["claims"][0]["status"], "waiting");
     send(&stage, "5.000002").await;
     send(&stage, "5.000001").await;
     stage.chain.mine(CONFIRMATIONS).await;

@@ -85,8 +85,9 @@ fn free(
     most: i128,
     from: Timestamp,
 ) -> Result<Option<Amount>, Fault> {
+    // A price at the end of the range has no amount above it.
+    let Ok(end) = price.plus(Amount::new(most.saturating_add(1))?) else { return Ok(None) };
     let mut candidate = price.plus(Amount::new(1)?)?;
-    let end = price.plus(Amount::new(most.saturating_add(1))?)?;
     let limit = usize::try_from(most).unwrap_or(usize::MAX);
     for reserved in AMOUNTS.scan(&context.state, key(at, candidate), key(at, end), limit)? {
         if reserved.amount > candidate || reserved.until < from {

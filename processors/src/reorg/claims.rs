@@ -108,7 +108,8 @@ pub(super) fn count(
     report::seen(watch, transfer, place, block, chain, context)
 }
 
-/// A transfer of a claimed transaction came and is nobody's: its claim is refused, unless another of the transaction counts.
+/// A transfer of a claimed transaction came and is nobody's, or another's: its claim is refused, unless another of the
+/// transaction counts.
 pub(super) fn refuse_other(
     transfer: &TokenTransfer,
     place: BlockRef,
@@ -170,8 +171,10 @@ fn look_at(
         }
         match watches::owner_of(&transfer, place, block.time, chain, context)? {
             Owner::Claim(_) => found.to_count.push(transfer),
-            Owner::Watch(watch) if watch.payment == claim.watch.payment => found.is_own = true,
-            Owner::Watch(_) => found.is_anothers = true,
+            Owner::Watch(watch) | Owner::Exact(watch) if watch.payment == claim.watch.payment => {
+                found.is_own = true;
+            }
+            Owner::Watch(_) | Owner::Exact(_) => found.is_anothers = true,
             Owner::Unmatched | Owner::OtherToken(_) | Owner::Nobody => found.is_nobodys = true,
         }
     }

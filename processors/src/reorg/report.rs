@@ -36,6 +36,10 @@ pub(super) fn included(
     for transfer in transfers_of(chain, block, &place.hash, context)? {
         match watches::owner_of(&transfer, place, block.time, chain, context)? {
             Owner::Watch(watch) => seen(&watch, &transfer, place, block, chain, context)?,
+            Owner::Exact(watch) => {
+                seen(&watch, &transfer, place, block, chain, context)?;
+                claims::refuse_other(&transfer, place, block, chain, context)?;
+            }
             Owner::Claim(watch) => claims::count(&watch, &transfer, place, block, chain, context)?,
             Owner::OtherToken(watch) => unexpected(&watch, &transfer, place, block, chain, context)?,
             Owner::Unmatched => shared::unmatched(&transfer, place, block, chain, context)?,
@@ -54,9 +58,8 @@ pub(super) fn orphaned(
     context: &mut Context<'_>,
 ) -> Result<(), Fault> {
     for transfer in transfers_of(chain, block, &place.hash, context)?.iter().rev() {
-        let Owner::Watch(watch) = watches::owner_of(transfer, place, block.time, chain, context)? else {
-            continue;
-        };
+        let owner = watches::owner_of(transfer, place, block.time, chain, context)?;
+        let Some(watch) = owner.watch() else { continue };
         let reported = match close(&watch, transfer, place, chain, context)? {
             None if reach == Reach::Final => was_final(&watch, transfer, place, block, chain, context)?,
             open => open,

@@ -121,7 +121,7 @@ pub(super) fn owner_of(
     }
     let found = first_ending(transfer.to, transfer.token, amount, time, chain, context)?;
     match found.filter(|found| found.exact.from <= time && !found.waits) {
-        Some(found) => Ok(Owner::Watch(found.watch)),
+        Some(found) => Ok(Owner::Exact(found.watch)),
         None => Ok(claims::claimant(transfer, time, chain, context)?.map_or(Owner::Unmatched, Owner::Claim)),
     }
 }
@@ -227,7 +227,7 @@ fn tell_block(
         let is_told =
             transfer.to == watch.address && recent.iter().any(|of| of.log_index == transfer.log_index);
         let owner = owner_of(&transfer, place, block.time, chain, context)?;
-        if is_told && owner == Owner::Watch(watch.watch.clone()) {
+        if is_told && owner == Owner::Exact(watch.watch.clone()) {
             report::seen(&watch.watch, &transfer, place, &block, chain, context)?;
         }
     }

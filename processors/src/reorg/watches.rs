@@ -178,6 +178,8 @@ pub(super) fn look_back_now(chain: &mut Chain, context: &mut Context<'_>) -> Res
 pub(super) enum Owner {
     /// This watch's payment's.
     Watch(Watch),
+    /// This watch's payment's, by its exact amount at a shared address.
+    Exact(Watch),
     /// This watch's payment's, since its transaction is claimed.
     Claim(Watch),
     /// Another token went to the address of this watch's payment.
@@ -186,6 +188,16 @@ pub(super) enum Owner {
     Unmatched,
     /// The address is not watched.
     Nobody,
+}
+
+impl Owner {
+    /// The watch whose payment's it is.
+    pub(super) fn watch(self) -> Option<Watch> {
+        match self {
+            Self::Watch(watch) | Self::Exact(watch) | Self::Claim(watch) => Some(watch),
+            Self::OtherToken(_) | Self::Unmatched | Self::Nobody => None,
+        }
+    }
 }
 
 /// Finds whose a transfer in a block of this time is. The same transfer in the same block is always the same payment's, once

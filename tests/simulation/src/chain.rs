@@ -216,6 +216,23 @@ impl Chain {
         machine.random.chance(50).then(|| machine.random.pick(&due).copied()).flatten()
     }
 
+    /// The canonical chain's last transactions with a transfer to an address.
+    pub fn sent_to(&self, address: [u8; 20]) -> Vec<[u8; 32]> {
+        let first = self.blocks.head().reference().number.saturating_sub(20).max(1);
+        let mut sent = Vec::new();
+        for block in self.blocks.canonical_blocks(first) {
+            for made in block.transactions() {
+                let is_to = |log: &alloy_primitives::Log| {
+                    log.topics().get(2).is_some_and(|to| Address::from_word(*to).into_array() == address)
+                };
+                if made.logs.iter().any(is_to) {
+                    sent.push(made.hash().0);
+                }
+            }
+        }
+        sent
+    }
+
     /// How many blocks lift the chain above any head that it has left.
     pub fn blocks_to_be_believed(&self) -> u64 {
         self.tallest.saturating_sub(self.blocks.head().reference().number) + 1

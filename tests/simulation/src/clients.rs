@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use streambook_log::partitioner::partition_of;
 use streambook_model::{
-    bytes::{Address, ContentHash},
+    bytes::{Address, ContentHash, TxHash},
     codec,
     id::{MerchantId, PaymentId, RefundId, RequestId},
     message::Message,
@@ -15,7 +15,10 @@ use streambook_model::{
     money::Amount,
     position::{Partition, TopicPartition},
     records::{
-        book::{AcceptPayment, Caller, CancelPayment, CreatePayment, CreateRefund, Idempotency, ReplyTo},
+        book::{
+            AcceptPayment, Caller, CancelPayment, ClaimPayment, CreatePayment, CreateRefund, Idempotency,
+            ReplyTo,
+        },
         payment::{Matching, Payment, PaymentMethod},
     },
     topics,
@@ -48,6 +51,11 @@ enum Body {
         method: PaymentMethod,
         expires: u32,
         matching: Option<Matching>,
+        payer: Option<Address>,
+    },
+    Claim {
+        payment: PaymentId,
+        tx_hash: TxHash,
     },
     Cancel(PaymentId),
     Accept(PaymentId),
@@ -119,13 +127,20 @@ impl Clients {
         let (body, livemode) = match (machine.random.below(10), payment) {
             (0..=4, _) | (_, None) => (Self::create(chains, machine)?, machine.random.chance(20)),
             (5, Some(payment)) => (Body::Cancel(payment.id), payment.livemode),
+            (6 | 7, Some(payment)) if payment.reserved_until.is_some() => {
+                let tx_hash = claimed(&payment, chains, machine);
+                (Body::Claim { payment: payment.id, tx_hash }, payment.livemode)
+            }
             (6 | 7, Some(payment)) => (Body::Accept(payment.id), payment.livemode),
             (_, Some(payment)) => (Self::refund(&payment, cards, machine)?, payment.livemode),
         };
         let of =
             |id: PaymentId| self.payments.iter().find(|payment| payment.id == id).map(|found| found.merchant);
         let owner = match &body {
-            Body::Cancel(id) | Body::Accept(id) | Body::Refund { payment: id, .. } => of(*id),
+            Body::Cancel(id)
+            | Body::Accept(id)
+            | Body::Claim { payment: id, .. }
+            | Body::Refund { payment: id, .. } => of(*id),
             Body::Create { .. } => None,
         };
         // Now and then somebody asks for what is another's.
@@ -147,6 +162,7 @@ impl Clients {
                 method: PaymentMethod::Card,
                 expires,
                 matching: None,
+                payer: None,
             });
         }
         let units = [1_000, 999, 20_001, 123_456_789].get(machine.random.index(4)).copied().unwrap_or(1_000);
@@ -156,7 +172,12 @@ impl Clients {
         // Short and of few prices, so that an amount is given again within the run.
         let exact = matching.is_some() && machine.random.chance(90);
         let (units, expires) = if exact { (1_000, 60) } else { (units, expires) };
-        Ok(Body::Create { amount: amount(units)?, asset, method: PaymentMethod::Chain, expires, matching })
+        // Most payments are paid by the first of them.
+        let payer = if machine.random.chance(80) { 0x11 } else { 0x22 };
+        let payer = Address::new(alloy_primitives::Address::with_last_byte(payer).into_array());
+        let payer = Some(payer).filter(|_| matching.is_some() && machine.random.chance(60));
+        let (amount, method) = (amount(units)?, PaymentMethod::Chain);
+        Ok(Body::Create { amount, asset, method, expires, matching, payer })
     }
 
     fn refund(payment: &Payment, cards: &mut Cards, machine: &mut Machine) -> Result<Body, Violation> {
@@ -349,21 +370,24 @@ impl Request {
         let reply = ReplyTo { partition: self.instance, request: id };
         let caller = Caller { merchant: self.merchant, livemode: self.livemode, reply, idempotency };
         Ok(match self.body.clone() {
-            Body::Create { amount, asset, method, expires, matching } => Message::from(CreatePayment {
-                meta,
-                caller,
-                payment: PaymentId::from_bits(machine.random.id()),
-                amount,
-                asset: asset.parse().map_err(|_| Violation::new("simulator", asset))?,
-                method,
-                reference_id: None,
-                description: None,
-                metadata: Metadata::default(),
-                expires_in_seconds: expires,
-                matching,
-                payer: None,
-            }),
+            Body::Create { amount, asset, method, expires, matching, payer } => {
+                Message::from(CreatePayment {
+                    meta,
+                    caller,
+                    payment: PaymentId::from_bits(machine.random.id()),
+                    amount,
+                    asset: asset.parse().map_err(|_| Violation::new("simulator", asset))?,
+                    method,
+                    reference_id: None,
+                    description: None,
+                    metadata: Metadata::default(),
+                    expires_in_seconds: expires,
+                    matching,
+                    payer,
+                })
+            }
             Body::Cancel(payment) => CancelPayment { meta, caller, payment }.into(),
+            Body::Claim { payment, tx_hash } => ClaimPayment { meta, caller, payment, tx_hash }.into(),
             Body::Accept(payment) => AcceptPayment { meta, caller, payment }.into(),
             Body::Refund { payment, amount, destination, reference } => {
                 let refund = RefundId::from_bits(machine.random.id());
@@ -376,6 +400,16 @@ impl Request {
     fn hash(&self) -> ContentHash {
         ContentHash::new(Sha256::digest(format!("{:?}", self.body)).into())
     }
+}
+
+/// A transaction that somebody says has paid a payment: one of the last that sent something to its address, or one that there
+/// is not.
+fn claimed(payment: &Payment, chains: &[Chain], machine: &mut Machine) -> TxHash {
+    let address = payment.deposit_address.map(|address| *address.as_bytes());
+    let chain = chains.iter().find(|chain| Some(chain.id) == payment.chain);
+    let sent = chain.map(|chain| chain.sent_to(address.unwrap_or_default())).unwrap_or_default();
+    let known = machine.random.pick(&sent).copied().filter(|_| machine.random.chance(85));
+    TxHash::new(known.unwrap_or([0xcd; 32]))
 }
 
 /// An amount of so many units.

@@ -211,6 +211,10 @@ fn about(message: &Message, wanted: PaymentId) -> Option<String> {
         Message::CancelPayment(command) => (command.payment, "cancel".to_owned()),
         Message::AcceptPayment(command) => (command.payment, "accept".to_owned()),
         Message::CreateRefund(command) => (command.payment, format!("refund {:?}", command.amount)),
+        Message::ClaimPayment(command) => (command.payment, format!("claim {}", command.tx_hash)),
+        Message::ClaimRefused(refused) => {
+            (refused.payment, format!("claim of {} refused: {}", refused.tx_hash, refused.reason))
+        }
         Message::TransferEvent(event) => {
             let of = &event.inclusion;
             let place =

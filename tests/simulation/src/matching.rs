@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use streambook_model::{
     bytes::{Address, TxHash},
+    chain::ChainId,
     id::{MerchantId, PaymentId},
     message::Message,
     position::TopicPartition,
     records::{
         book::CreatePayment,
-        payment::{Matching, Payment, PaymentMethod},
+        payment::{ClaimStatus, Matching, Payment, PaymentMethod, PaymentTransferStatus},
         registry::Merchant,
         settings::Settings,
     },
@@ -100,6 +101,9 @@ impl<'h> InForce<'h> {
         if price != command.amount || is_exact != payment.price.is_some() {
             return wrong("another price");
         }
+        if command.payer != payment.payer {
+            return wrong("another payer");
+        }
         if !is_exact {
             return if payment.reserved_until.is_none() { Ok(()) } else { wrong("nothing is reserved") };
         }
@@ -139,6 +143,64 @@ pub fn is_own(payment: &Payment, units: i128, at: Timestamp) -> bool {
     units == payment.amount.units() && (from..=until.millis()).contains(&at.millis())
 }
 
+/// A transfer that may be claimed.
+#[derive(Debug, Clone, Copy)]
+pub struct Claimable {
+    /// The transaction.
+    pub tx: [u8; 32],
+    /// The sender.
+    pub from: [u8; 20],
+    /// How much.
+    pub units: i128,
+    /// The block's time.
+    pub at: Timestamp,
+}
+
+/// Whether two payments are paid in one token to one address that payments share.
+pub fn shares(one: &Payment, other: &Payment) -> bool {
+    let of = |payment: &Payment| (payment.chain, payment.token, payment.deposit_address);
+    of(one) == of(other) && one.reserved_until.is_some() && other.reserved_until.is_some()
+}
+
+/// Whether a transfer to a payment's address is the payment's: by its amount, or by a claim where it is not another's by
+/// its amount. Who was first when another's amount was given out after the transfer, the payments themselves say: one of them.
+pub fn belongs<'p, I: Iterator<Item = &'p Payment>>(
+    payment: &Payment,
+    others: impl Fn() -> I,
+    came: Claimable,
+) -> bool {
+    if payment.reserved_until.is_none() {
+        return true;
+    }
+    let is_late_born = |later: &Payment| later.created_at.millis() > came.at.millis();
+    if is_own(payment, came.units, came.at) {
+        let taken = others().any(|other| claims(other, came) && shows(other, came) && is_late_born(payment));
+        return !taken;
+    }
+    let is_anothers = others()
+        .any(|other| is_own(other, came.units, came.at) && !(shows(payment, came) && is_late_born(other)));
+    claims(payment, came) && !is_anothers
+}
+
+/// Whether a claim that was not refused covers a transfer.
+fn claims(payment: &Payment, came: Claimable) -> bool {
+    let from = payment.created_at.millis() - EARLY_MS;
+    let until = payment.reserved_until.map_or(0, Timestamp::millis);
+    let is_claimed = payment
+        .claims
+        .iter()
+        .any(|claim| *claim.tx_hash.as_bytes() == came.tx && claim.status != ClaimStatus::Refused);
+    let is_payers = payment.payer.map(|payer| *payer.as_bytes()) == Some(came.from);
+    is_claimed && is_payers && (from..=until).contains(&came.at.millis())
+}
+
+/// Whether a payment shows a standing transfer of the transaction.
+fn shows(payment: &Payment, came: Claimable) -> bool {
+    payment.transfers.iter().any(|transfer| {
+        *transfer.tx_hash.as_bytes() == came.tx && transfer.status != PaymentTransferStatus::Orphaned
+    })
+}
+
 /// No two payments at one address have one amount at one time.
 pub fn check_apart<'p>(payments: impl Iterator<Item = &'p Payment>) -> Check {
     let mut times: BTreeMap<_, Vec<(i64, i64, PaymentId)>> = BTreeMap::new();
@@ -167,6 +229,7 @@ pub fn check_put_aside(history: &History, came: &[Came], payments: &[&Payment]) 
     for came in came {
         let at_address = |payment: &&&Payment| {
             payment.deposit_address.map(|address| *address.as_bytes()) == Some(came.to)
+                && payment.chain == Some(came.chain)
                 && payment.reserved_until.is_some()
         };
         let mut shared = payments.iter().filter(at_address).peekable();
@@ -175,7 +238,10 @@ pub fn check_put_aside(history: &History, came: &[Came], payments: &[&Payment]) 
         }
         let is_somebodys = shared.any(|payment| {
             let token = payment.token.map(|token| *token.as_bytes());
-            token == Some(came.token) && is_own(payment, came.units, came.at)
+            let counts = payment.transfers.iter().any(|transfer| {
+                *transfer.tx_hash.as_bytes() == came.tx && transfer.status != PaymentTransferStatus::Orphaned
+            });
+            token == Some(came.token) && (is_own(payment, came.units, came.at) || counts)
         });
         let transaction = TxHash::new(came.tx).to_string();
         let is_aside = || {
@@ -192,6 +258,8 @@ pub fn check_put_aside(history: &History, came: &[Came], payments: &[&Payment]) 
 /// A transfer of an accepted token on a final canonical chain.
 #[derive(Debug, Clone)]
 pub struct Came {
+    /// The chain.
+    pub chain: ChainId,
     /// Its block's hash.
     pub block: [u8; 32],
     /// The transaction.
@@ -233,6 +301,12 @@ pub fn count(history: &History, faults: &mut Faults) {
         let (received, tolerance) = (payment.amount_confirmed, payment.tolerance.is_some());
         if tolerance && payment.completed_at.is_some() && received != payment.amount {
             faults.count("completed within a tolerance");
+        }
+        if payment.claims.iter().any(|claim| claim.status == ClaimStatus::Matched) {
+            faults.count("claimed transaction matched");
+        }
+        if payment.claims.iter().any(|claim| claim.status == ClaimStatus::Refused) {
+            faults.count("claimed transaction refused");
         }
         let Some(address) = payment.deposit_address.filter(|_| payment.reserved_until.is_some()) else {
             continue;

@@ -52,11 +52,13 @@ pub enum Mutation {
     MatchAfterTheReservation,
     /// A transfer one unit above the exact amount is taken for it.
     MatchOneUnitMore,
+    /// What anybody has sent can be claimed, as far as it is of the first payer.
+    ClaimAnySender,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::DropReceiverCheck,
         Self::CommitStateBeforeOutputs,
         Self::CommitOutputsBeforeState,
@@ -80,5 +82,6 @@ impl Mutation {
         Self::WrongTolerance,
         Self::MatchAfterTheReservation,
         Self::MatchOneUnitMore,
+        Self::ClaimAnySender,
     ];
 }

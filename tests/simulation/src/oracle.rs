@@ -28,7 +28,7 @@ use crate::{
     cards::{Card, Verdict},
     history::History,
     invariants::{audit, decided},
-    matching::{Came, InForce, check_apart, check_put_aside, is_own},
+    matching::{Came, Claimable, InForce, belongs, check_apart, check_put_aside, shares},
     violation::{Check, Violation},
     world::World,
 };
@@ -39,6 +39,7 @@ struct Paid {
     block: u64,
     log_index: u32,
     tx: [u8; 32],
+    from: [u8; 20],
     units: i128,
     at: Timestamp,
 }
@@ -89,7 +90,7 @@ pub fn check(world: &World, history: &History) -> Check {
             ));
         };
         let card = world.cards.cards.iter().find(|card| card.payment == *id);
-        let paid = paid_to(payment, &received);
+        let paid = paid_to(payment, &last, &received);
         check_transfers(payment, &paid)?;
         let money = money(agreed, payment, &paid, card, history)?;
         check_payment(agreed, payment, &money, card, history)?;
@@ -125,7 +126,15 @@ fn came(world: &World) -> Vec<Came> {
                     let units = i128::try_from(value).unwrap_or(i128::MAX);
                     let (token, to) =
                         (token.into_array(), alloy_primitives::Address::from_word(*to).into_array());
-                    came.push(Came { block: block.hash().0, tx: made.hash().0, token, to, units, at });
+                    came.push(Came {
+                        chain: chain.id,
+                        block: block.hash().0,
+                        tx: made.hash().0,
+                        token,
+                        to,
+                        units,
+                        at,
+                    });
                 }
             }
         }
@@ -143,15 +152,16 @@ fn received(world: &World) -> Received {
                 for log in &made.logs {
                     let index = log_index;
                     log_index += 1;
-                    let [topic, _, to] = log.topics() else { continue };
+                    let [topic, from, to] = log.topics() else { continue };
                     let units = i128::try_from(U256::from_be_slice(&log.data.data)).unwrap_or(0);
                     if *topic != TRANSFER_TOPIC || units == 0 {
                         continue;
                     }
                     let to = alloy_primitives::Address::from_word(*to).into_array();
                     let at = Timestamp::from_seconds(block.header().timestamp).unwrap_or_default();
-                    let paid =
-                        Paid { block: block.header().number, log_index: index, tx: made.hash().0, units, at };
+                    let (block, log_index, tx) = (block.header().number, index, made.hash().0);
+                    let from = alloy_primitives::Address::from_word(*from).into_array();
+                    let paid = Paid { block, log_index, tx, from, units, at };
                     received.entry((chain.id, log.address.into_array(), to)).or_default().push(paid);
                 }
             }
@@ -160,12 +170,17 @@ fn received(world: &World) -> Received {
     received
 }
 
-fn paid_to(payment: &Payment, received: &Received) -> Vec<Paid> {
+fn paid_to(payment: &Payment, all: &BTreeMap<PaymentId, &Payment>, received: &Received) -> Vec<Paid> {
     let bytes = |address: Option<Address>| address.map(|address| *address.as_bytes());
     let of = (payment.chain, bytes(payment.token), bytes(payment.deposit_address));
     let (Some(chain), Some(token), Some(address)) = of else { return Vec::new() };
     let mut paid = received.get(&(chain, token, address)).cloned().unwrap_or_default();
-    paid.retain(|paid| is_own(payment, paid.units, paid.at));
+    paid.retain(|paid| {
+        let others =
+            || all.values().copied().filter(|other| other.id != payment.id && shares(other, payment));
+        let came = Claimable { tx: paid.tx, from: paid.from, units: paid.units, at: paid.at };
+        belongs(payment, others, came)
+    });
     paid
 }
 

@@ -16,7 +16,7 @@ const SEEDS: u64 = 2_000;
 const PROGRESS: Duration = Duration::from_secs(20);
 
 /// Every kind of fault that must have happened over all seeds, so that none of them is silently switched off.
-const KINDS: [&str; 45] = [
+const KINDS: [&str; 47] = [
     "API instance stuck",
     "Stripe event repeated",
     "acknowledgement lost",
@@ -26,6 +26,8 @@ const KINDS: [&str; 45] = [
     "card refund",
     "card refund failed",
     "chain rebuilt",
+    "claimed transaction matched",
+    "claimed transaction refused",
     "command appended twice",
     "command delayed",
     "commit torn",

@@ -54,7 +54,7 @@ pub(super) fn on_chain(
     };
     let settings = accepting.chain(chain).ok_or_else(|| unavailable("its chain is not configured"))?;
     let tolerance = merchant.tolerance(&asset.id, command.amount)?;
-    if command.amount.plus(command.amount).is_err() {
+    if command.amount.plus(tolerance).is_err() {
         return Err(reply::invalid("invalid_amount", "amount", "the amount is too large to be kept exactly"));
     }
     let at = At { chain: settings, token };

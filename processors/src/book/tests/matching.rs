@@ -8,7 +8,7 @@ use streambook_model::{
     records::{
         chain::TransferStatus,
         payment::{Matching, PaymentMethod, PaymentStatus},
-        registry::{FixedAddress, Merchant},
+        registry::{FixedAddress, Merchant, Tolerance},
     },
     time::Timestamp,
 };
@@ -92,6 +92,17 @@ fn a_price_has_a_hundredth_of_itself_to_tell_payments_apart() {
     assert_eq!((problem.code.as_str(), problem.status), ("no_free_amount", 409));
     assert_eq!(create(&mut shop, 5, 99).problem(), "amount_too_small");
     assert_eq!(create(&mut shop, 6, 100).problem(), "none");
+}
+
+#[test]
+fn the_largest_price_has_no_amount_above_it_and_is_refused_and_answered() {
+    let mut shop = with_address();
+    let largest = 10_i128.pow(38) - 1;
+    assert_eq!(create(&mut shop, 1, largest).problem(), "no_free_amount");
+    assert_eq!(shop.create(2, PaymentMethod::Chain, largest).problem(), "none");
+    let tolerance = Some(Tolerance { parts_per_million: 1_000, amounts: Vec::new() });
+    shop.put_merchant(Merchant { tolerance, ..merchant(SHOP) });
+    assert_eq!(shop.create(3, PaymentMethod::Chain, largest).problem(), "invalid_amount");
 }
 
 #[test]

@@ -64,7 +64,10 @@ fn another_payments_exact_amount_is_not_claimed() {
          block a10 on a9: shop=102
          head a10 | seen p2=102 in a10#1, confirmed p2=102 in a10#1
          claim p1 at=shop tx=shop=102 from=9 till=30 | refused p1
-         claim p2 at=shop tx=shop=102 from=9 till=30 |",
+         claim p2 at=shop tx=shop=102 from=9 till=30 |
+         claim p1 at=shop tx=shop=102/usdc from=9 till=30 |
+         block a11 on a10: shop=102/usdc
+         head a11 | seen p2=102 in a11#1, refused p1, confirmed p2=102 in a11#1",
     );
 }
 
