@@ -54,7 +54,14 @@ pub(super) fn take(
     }
     let watch = watch_of(request.payment, &request.address, &request.token, chain, context)?;
     let Some(watch) = watch else {
-        let reason = format!("{} is not watched for payment {}", request.address, request.payment);
+        let watches = WATCHES.get(&context.state, (chain.id, request.address))?;
+        let why = match watches {
+            Some(own) if own.is_empty() => {
+                "is shared by payments, and only an address of a payment's own is searched for"
+            }
+            _ => "is not watched for the payment",
+        };
+        let reason = format!("{} {why} (payment {})", request.address, request.payment);
         return Err(Fault::dead_letter("unknown_watch", reason));
     };
     let (since, from) = (request.since, request.from_number);
