@@ -15,7 +15,7 @@ use streambook_model::{
 use streambook_runtime::processor::{Context, Fault};
 
 use super::{
-    MAX_HALTED_WATCHES,
+    MAX_HALTED_WATCHES, MAX_LOOK_BACK,
     change::BlockRef,
     report, settle, shared,
     tables::{Block, CLAIMED, CLAIMS, Chain, Claim, HALTED_CLAIMS, WATCHES, Watch, block_of, transfers_of},
@@ -139,7 +139,11 @@ pub(super) fn look_back_now(chain: &Chain, context: &mut Context<'_>) -> Result<
 /// Counts what is canonical already; refuses the claim where there is something and nothing of it counts. A transaction is in
 /// one canonical block at most.
 fn look_back(claim: &Claim, chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
-    let recent = shared::recent_since(claim.from, claim.address, chain, context)?;
+    let mut recent = shared::recent_since(claim.from, claim.address, chain, context)?;
+    if recent.len() > MAX_LOOK_BACK {
+        recent.truncate(MAX_LOOK_BACK);
+        watches::tell_incomplete(&claim.watch, &claim.address, None, chain, context)?;
+    }
     for of_block in recent.chunk_by(|a, b| a.block == b.block) {
         let Some(place) = of_block.first().map(|recent| recent.block) else { continue };
         if !shared::is_canonical(place.number, &place.hash, chain, context)? {

@@ -1,6 +1,7 @@
 //! Claimed transactions: they count where the payer's own hand has sent them, and are refused with a reason else.
 
 use super::world::World;
+use crate::reorg::MAX_LOOK_BACK;
 
 fn check(script: &str) -> World {
     let mut world = World::new();
@@ -34,6 +35,18 @@ fn a_claim_waits_for_its_transaction_and_counts_all_that_it_sends() {
          head a10 | seen p1=7 in a10#1, letter unmatched_transfer, seen p1=7 in a10#1, \
                     confirmed p1=7 in a10#1, confirmed p1=7 in a10#1",
     );
+}
+
+#[test]
+fn a_claim_that_cannot_look_at_all_that_came_says_so() {
+    let mut world = check(
+        "watch p1 at=shop exact=101 from=9 till=30 depth=1
+         block a10 on a9",
+    );
+    let transfers = vec!["shop=1"; MAX_LOOK_BACK + 1].join(",");
+    world.run(&format!("block a11 on a10: {transfers}"));
+    world.run("head a11");
+    assert_eq!(world.run("claim p1 at=shop tx=shop=5 from=9 till=30"), ["letter look_back_incomplete"]);
 }
 
 #[test]
