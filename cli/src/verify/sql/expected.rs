@@ -7,7 +7,7 @@ use streambook_model::{
     money::Amount,
     records::{
         ledger::{AccountId, Entry, LedgerTransaction},
-        payment::{Payment, PaymentEvent, PaymentStatus, PaymentTransfer, Refund},
+        payment::{Payment, PaymentClaim, PaymentEvent, PaymentStatus, PaymentTransfer, Refund},
     },
     time::Timestamp,
 };
@@ -30,6 +30,8 @@ struct Moment<'a> {
     e: Option<&'a String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     d: Option<Timestamp>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    k: &'a [PaymentClaim],
 }
 
 pub(super) fn transaction(position: i64, it: &LedgerTransaction) -> Row {
@@ -88,6 +90,7 @@ pub(super) fn event(position: i64, event: &PaymentEvent) -> Row {
         t: &payment.transfers,
         e: payment.failure.as_ref(),
         d: payment.completed_at,
+        k: &payment.claims,
     };
     vec![
         Cell::Integer(position),
