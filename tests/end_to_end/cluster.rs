@@ -10,7 +10,7 @@ use std::{
 };
 
 use rand::{SeedableRng, rngs::StdRng};
-use streambook_fluvio_cluster::{Cluster, Reached};
+use streambook_fluvio_cluster::{Cluster, Reached, number_of};
 
 use crate::{
     chain::TestChain, command, database, devchain::Development, part::Part, place::Place, settings::Settings,
@@ -83,8 +83,8 @@ impl Processes {
     }
 }
 
-/// Waits until every process is well, and does meanwhile what they say an operator must: after a failover a server may have
-/// to be restarted (`docs/fluvio.md`).
+/// Waits until every process is well, and does meanwhile what they say an operator must: a server whose copies are not taken up
+/// has to rejoin (`docs/fluvio.md`).
 async fn until_well(parts: &[Part], cluster: &mut Cluster) {
     let (end, mut since) = (Instant::now() + RECOVERY, Instant::now());
     loop {
@@ -97,14 +97,14 @@ async fn until_well(parts: &[Part], cluster: &mut Cluster) {
         }
         assert!(Instant::now() < end, "the cluster is not well: {said}");
         let digits =
-            said.rsplit_once("restart server ").map(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()));
+            said.rsplit_once("stop server ").map(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()));
         let wanted = digits.and_then(|mut digits| digits.next()?.parse().ok());
         match wanted.filter(|_| since.elapsed() > HESITATION) {
             Some(number) => {
-                eprintln!("cluster: restart server {number}, as /readyz says");
+                eprintln!("cluster: server {number} has to rejoin, as /readyz says");
                 let server = cluster.numbered(number);
                 cluster.kill(server);
-                cluster.start_again(server);
+                rejoin(cluster, server).await;
                 since = Instant::now();
             }
             None if wanted.is_none() => since = Instant::now(),
@@ -112,6 +112,17 @@ async fn until_well(parts: &[Part], cluster: &mut Cluster) {
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// Starts a server that was killed, as the documentation says: by way of `streambook cluster rejoin`.
+async fn rejoin(cluster: &mut Cluster, server: usize) {
+    let mut command = command::streambook();
+    command.args(["cluster", "rejoin", "--endpoint", cluster.endpoint()]);
+    command.args(["--server", &number_of(server).to_string()]).arg("--data").arg(cluster.data(server));
+    let ended = tokio::task::spawn_blocking(move || command::ends(&mut command)).await.unwrap();
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    eprint!("{}", ended.out);
+    cluster.start_again(server);
 }
 
 /// Everything that can happen to a process or a server, one after the other.
@@ -125,7 +136,7 @@ async fn disturb(processes: &mut Processes, cluster: &mut Cluster) {
         eprintln!("cluster: kill server {server}, freeze it, cut its connections");
         cluster.kill(server);
         tokio::time::sleep(AWAY).await;
-        cluster.start_again(server);
+        rejoin(cluster, server).await;
         tokio::time::sleep(AWAY).await;
         cluster.freeze(server);
         tokio::time::sleep(AWAY).await;

@@ -53,6 +53,8 @@ class Deploy(unittest.TestCase):
             self.assertRegex(it["image"], r"^[a-z/-]+:v?\d+\.\d+(\.\d+)*(-[a-z]+)?$", name)
         for image in re.findall(r"^FROM (\S+)", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE):
             self.assertRegex(image, r"^[a-z]+:\d+\.\d+(\.\d+)?(-[a-z]+)?$")
+        (fluvio,) = re.findall(r"COPY --from=(infinyon/\S+)", (DEPLOY / "Dockerfile").read_text())
+        self.assertEqual(fluvio, SERVICES["fluvio-sc"]["image"], "the servers are not of the controller's version")
         version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
         ours = {it["image"] for it in SERVICES.values() if it["image"].startswith("streambook:")}
         self.assertEqual(ours, {f"streambook:{version}"})
@@ -109,6 +111,10 @@ class Deploy(unittest.TestCase):
             self.assertEqual(known[flag(it, "-i")], f"{flag(it, '-p')},{flag(it, '-v')}", name)
             self.assertTrue(flag(it, "-p").startswith(f"{name}:") and flag(it, "-v").startswith(f"{name}:"), name)
             self.assertEqual(flag(it, "--sc-addr"), flag(controller, "--bind-private"))
+            self.assertEqual(it["command"][:2], ["cluster", "rejoin"], "after a crash its copies would not be in step")
+            self.assertEqual(flag(it, "--endpoint"), flag(controller, "--bind-public"), name)
+            self.assertEqual(flag(it, "--server"), flag(it, "-i"), name)
+            self.assertEqual(flag(it, "--data"), flag(it, "--log-base-dir"), name)
             self.assertGreater(int(flag(it, "--peer-max-bytes")), 16 << 20, "a follower would skip records")
             self.assertEqual(it["depends_on"]["fluvio-register"]["condition"], "service_completed_successfully")
 

@@ -30,7 +30,7 @@ fn commands() -> BTreeMap<String, Vec<String>> {
         {
             (name, is_ours) = (service.to_owned(), false);
         }
-        is_ours |= line == "    <<: *streambook";
+        is_ours |= ["    <<: *streambook", "    <<: *server"].contains(&line);
         if let Some(command) = line.strip_prefix("    command: ").filter(|_| is_ours) {
             found.insert(name.clone(), serde_json::from_str(command).unwrap());
         }
@@ -68,7 +68,7 @@ const XPUB: &str = "xpub661MyMwAqRbcFtXgS5sYJABqqG9YLmC4Q1Rdap9gSE8NqtwybGhePY2g
 #[test]
 fn every_part_starts_with_its_command_and_the_configuration() {
     let commands = commands();
-    assert_eq!(commands.len(), 9, "{commands:?}");
+    assert_eq!(commands.len(), 11, "{commands:?}");
     let mut partitions = Vec::new();
     for (name, arguments) in &commands {
         let run = match parsed(arguments) {

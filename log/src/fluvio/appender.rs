@@ -290,7 +290,10 @@ impl Work {
     async fn apart(&self, since: Instant) -> Option<NotInStep> {
         // Without an answer nothing is known of it, and the question is asked again.
         let led = self.source.cluster.leader(&self.source.replica, Some(Instant::now())).await.ok()?;
-        let is_over = || (since.elapsed() > APART_AFTER).then_some(NotInStep::Apart(led.leader));
+        let is_over = || {
+            let other = led.other.filter(|_| since.elapsed() > APART_AFTER)?;
+            Some(NotInStep::Apart { leader: led.leader, other })
+        };
         led.not_in_step.clone().or_else(is_over)
     }
 

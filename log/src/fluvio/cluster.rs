@@ -50,6 +50,8 @@ struct Leaders {
 pub(super) struct Led {
     /// The number of the server that leads.
     pub(super) leader: i32,
+    /// Another server that has a copy, if any.
+    pub(super) other: Option<i32>,
     /// Where it is.
     pub(super) address: String,
     /// Why nothing may be appended now.
@@ -58,17 +60,22 @@ pub(super) struct Led {
 
 /// Copies of a partition that are not in step.
 ///
-/// A leader that was a follower may have an older mark of what is replicated than the leader before it. When that one
-/// returns, the leader takes it for wrong and does not take it up, for ever. Restarting the leader makes the other one lead,
-/// which can go on.
+/// A leader that was a follower may have an older mark of what is replicated than the leader before it, or fewer records. When
+/// that one returns, the leader takes it for wrong and does not take it up, for ever, unless the returning server's copies were
+/// brought in step before it was started ([`rejoin`](super::rejoin())).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NotInStep {
     #[error("server {0} has a copy and is offline")]
     Offline(i32),
     #[error(
-        "server {0} leads and does not take up the other copy: if this stays so for half a minute, restart server {0}"
+        "server {leader} does not take up the copy of server {other}: if this stays so for half a minute, stop server {other} and start it again with `streambook cluster rejoin`"
     )]
-    Apart(i32),
+    Apart {
+        /// The server that leads.
+        leader: i32,
+        /// The server whose copy is not taken up.
+        other: i32,
+    },
 }
 
 /// Why there is no leader.
@@ -176,11 +183,11 @@ impl Cluster {
             servers.iter().map(|server| (server.spec.id, server.spec.public_endpoint.addr())).collect();
         let partitions = self.list::<PartitionSpec>().await?;
         let led = partitions.iter().filter_map(|partition| {
-            let (topic, number) = partition.name.rsplit_once('-')?;
-            let replica = Replica { topic: topic.to_owned(), number: number.parse().ok()? };
+            let replica = Replica::named(&partition.name)?;
             let leader = partition.spec.leader;
             let (address, not_in_step) = (addresses.get(&leader)?.clone(), not_in_step(partition, &online));
-            Some((replica, Led { leader, address, not_in_step }))
+            let other = partition.spec.replicas.iter().copied().find(|server| *server != leader);
+            Some((replica, Led { leader, other, address, not_in_step }))
         });
         let led: BTreeMap<_, _> = led.collect();
         let mut leaders = self.leaders.lock();
@@ -210,8 +217,9 @@ fn not_in_step(partition: &Metadata<PartitionSpec>, online: &BTreeSet<i32>) -> O
     }
     let told: Vec<&ReplicaStatus> = status.replicas.iter().chain([&status.leader]).collect();
     let mark = told.iter().filter(|copy| copy.spu == spec.leader).map(|copy| copy.hw).max();
-    let newest = told.iter().filter(|copy| spec.replicas.contains(&copy.spu)).map(|copy| copy.hw).max();
-    (mark < newest).then_some(NotInStep::Apart(spec.leader))
+    let others = told.iter().filter(|copy| copy.spu != spec.leader && spec.replicas.contains(&copy.spu));
+    let newest = others.max_by_key(|copy| copy.hw).filter(|copy| mark < Some(copy.hw));
+    newest.map(|copy| NotInStep::Apart { leader: spec.leader, other: copy.spu })
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@
 //! promise; `log/ENGINES.md` how each method of the trait is done.
 //!
 //! - `engine`: the handle. `cluster`: the controller. `topics`, `settings`: making and checking topics. `register`: making
-//!   servers known.
+//!   servers known. `rejoin`: bringing a stopped server's copies in step.
 //! - `source`: one partition and its leader. `partition`: how this process uses it.
 //! - `appender`: the way in. `follow`, `window`: the way out.
 //! - `requests`, `connection`, `wire`, `names`: the protocol. `frame`: what is in a record.
@@ -24,6 +24,7 @@ mod names;
 mod options;
 mod partition;
 mod register;
+mod rejoin;
 mod requests;
 mod settings;
 mod source;
@@ -37,3 +38,4 @@ pub use engine::FluvioLog;
 pub use health::Trouble;
 pub use options::FluvioOptions;
 pub use register::{Server, register};
+pub use rejoin::{Cut, Left, Rejoined, rejoin};

@@ -21,6 +21,12 @@ impl Replica {
     pub(super) fn of(partition: &TopicPartition) -> Result<Self, LogError> {
         Ok(Self { topic: on_cluster(&partition.topic)?, number: u32::from(partition.partition.0) })
     }
+
+    /// The partition of this name, `TOPIC-NUMBER`.
+    pub(super) fn named(text: &str) -> Option<Self> {
+        let (topic, number) = text.rsplit_once('-')?;
+        Some(Self { topic: topic.to_owned(), number: number.parse().ok()? })
+    }
 }
 
 /// What the topic is called on the cluster.

@@ -175,6 +175,25 @@ fn next_batch(rest: &mut Bytes, answer: &mut Answer) -> Result<(), BatchError> {
     head.records(batch, answer.cut, &mut answer.records).and(checked)
 }
 
+/// Which offsets a batch covers, and its bytes all told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) base: i64,
+    /// One past the last offset.
+    pub(super) end: i64,
+    pub(super) size: usize,
+}
+
+/// The extent of the batch that begins here, which may go on behind what is here; `None` when not even its header is here.
+pub(super) fn extent(bytes: &Bytes) -> Result<Option<Extent>, BatchError> {
+    let head = Head::of(bytes)?;
+    Ok(head.map(|head| Extent {
+        base: head.base,
+        end: head.base.saturating_add(i64::from(head.records)),
+        size: head.size,
+    }))
+}
+
 /// What a batch's header says.
 struct Head {
     base: i64,

@@ -17,9 +17,6 @@ use tokio::task::JoinHandle;
 
 use crate::world::{PATIENCE, World, at, read_all, within};
 
-/// As long as the trouble says that it may pass.
-const STUCK_AFTER: Duration = Duration::from_secs(30);
-
 /// Numbered records that one producer appends to one partition, a few at a time, and a reader that follows them.
 pub(crate) struct Load {
     partitions: Vec<Partition>,
@@ -80,31 +77,6 @@ impl Load {
                 );
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-        }
-    }
-
-    /// As [`Load::advance`], and does meanwhile what the troubles say: restarts a server that is said to need it.
-    pub(crate) async fn advance_with_remedy(&self, world: &mut World, by: u64) {
-        let goals: Vec<_> = self.partitions.iter().map(|partition| partition.at() + by).collect();
-        // Servers look at each other every minute, and more than one may have to be restarted.
-        let (until, mut stuck) = (Instant::now() + 4 * PATIENCE, None);
-        while self.partitions.iter().zip(&goals).any(|(partition, goal)| partition.at() < *goal) {
-            let troubles = self.troubles();
-            assert!(Instant::now() < until, "{troubles:#?}");
-            match troubles.iter().find_map(|trouble| trouble.error.rsplit_once("restart server ")) {
-                None => stuck = None,
-                Some((_, server)) => {
-                    let since: Instant = *stuck.get_or_insert_with(Instant::now);
-                    if since.elapsed() > STUCK_AFTER {
-                        let server = world.cluster.numbered(server.parse().unwrap());
-                        println!("restarting server {server}, as the troubles say");
-                        world.cluster.kill(server);
-                        world.cluster.start_again(server);
-                        stuck = None;
-                    }
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 

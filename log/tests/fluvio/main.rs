@@ -10,6 +10,7 @@
 )]
 
 mod backlog;
+mod copies;
 mod damage;
 mod ends;
 mod load;

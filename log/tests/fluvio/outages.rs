@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use streambook_fluvio_cluster::Reached;
-use streambook_log::{Log, Offset, ReadLimit, Visibility};
+use streambook_fluvio_cluster::{Reached, number_of};
+use streambook_log::{
+    Log, LogError, Offset, ReadLimit, Visibility,
+    fluvio::{FluvioOptions, rejoin},
+};
 
 use crate::{
+    copies,
     load::Load,
     world::{World, append, at, read_all, within},
 };
@@ -15,19 +19,38 @@ const PARTITIONS: u16 = 3;
 const SOME: u64 = 200;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_server_is_killed_in_turn_and_nothing_is_lost() {
+async fn each_server_is_killed_in_turn_and_nothing_is_lost_and_the_copies_are_the_same() {
     let Some(mut world) = World::new().await else { return };
     world.with_topic(PARTITIONS).await;
     let load = Load::start(&world, PARTITIONS).await;
-    for server in [0, 1, 0] {
+    for round in 0..rounds() {
         load.advance(SOME).await;
+        let server = round % 2;
         world.cluster.kill(server);
-        // Long enough for another leader to be chosen in some rounds, and not in others.
-        tokio::time::sleep(Duration::from_millis(if server == 0 { 100 } else { 3_000 })).await;
-        world.cluster.start_again(server);
-        load.advance_with_remedy(&mut world, SOME).await;
+        // Back at once, and after others have noticed.
+        tokio::time::sleep(Duration::from_millis(if round % 3 == 0 { 0 } else { 2_000 })).await;
+        let rejoined = world.cluster.rejoin(server).await;
+        println!("round {round}: {rejoined:?}");
+        load.advance(SOME).await;
     }
     load.check(&world).await;
+    copies::are_the_same(&world, PARTITIONS).await;
+}
+
+/// How often a server is killed: `ROUNDS`, or six times.
+fn rounds() -> usize {
+    std::env::var("ROUNDS").ok().map_or(6, |rounds| rounds.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_runs_or_is_nobodys_is_not_brought_in_step() {
+    let Some(world) = World::new().await else { return };
+    let options = || FluvioOptions { patience: Duration::from_millis(200), ..world.options() };
+    for (server, why) in [(number_of(0), "it is online: stop it first"), (6001, "does not know it")] {
+        let refused = within("an answer", rejoin(options(), server, &world.cluster.data(0))).await;
+        let Err(LogError::Refused { source, .. }) = &refused else { panic!("{refused:?}") };
+        assert!(source.to_string().contains(why), "{source}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,7 +94,7 @@ async fn appends_and_reads_go_on_without_the_controller() {
     world.cluster.start_controller_again();
     world.cluster.until_online(2).await;
     world.cluster.kill(0);
-    world.cluster.start_again(0);
+    world.cluster.rejoin(0).await;
     load.advance(SOME).await;
     load.check(&world).await;
 }

@@ -1,6 +1,6 @@
 //! A Fluvio cluster on loopback to try things on: prints its endpoint and then does what standard input says, a line each:
-//! `kill 0`, `start 0`, `freeze 1`, `thaw 1`, `kill controller`, `start controller`. It ends, servers and data with it, at
-//! the end of input.
+//! `kill 0`, `start 0` (with its copies brought in step), `freeze 1`, `thaw 1`, `kill controller`, `start controller`. It ends,
+//! servers and data with it, at the end of input.
 //!
 //! ```sh
 //! FLUVIO_RUN=…/fluvio-run cargo run -p streambook-fluvio-cluster --example cluster -- 2
@@ -19,17 +19,19 @@ async fn main() -> ExitCode {
     println!("{}", cluster.endpoint());
     // Nothing else runs on this thread while it waits.
     for line in std::io::stdin().lines().map_while(Result::ok) {
-        println!("{}", if obey(&mut cluster, &line) { "done" } else { "not understood" });
+        println!("{}", if obey(&mut cluster, &line).await { "done" } else { "not understood" });
     }
     ExitCode::SUCCESS
 }
 
-fn obey(cluster: &mut Cluster, line: &str) -> bool {
+async fn obey(cluster: &mut Cluster, line: &str) -> bool {
     let Some((what, whom)) = line.trim().split_once(' ') else { return false };
     let server = whom.parse().ok().filter(|server| *server < cluster.servers());
     match (what, server) {
         ("kill", Some(server)) => cluster.kill(server),
-        ("start", Some(server)) => cluster.start_again(server),
+        ("start", Some(server)) => {
+            cluster.rejoin(server).await;
+        }
         ("freeze", Some(server)) => cluster.freeze(server),
         ("thaw", Some(server)) => cluster.thaw(server),
         ("kill", None) if whom == "controller" => cluster.kill_controller(),

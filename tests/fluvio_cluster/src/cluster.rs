@@ -10,6 +10,7 @@ use fluvio::{
     FluvioAdmin, FluvioClusterConfig,
     metadata::{customspu::CustomSpuSpec, partition::PartitionSpec, spu::SpuSpec, topic::TopicSpec},
 };
+use streambook_log::fluvio::{FluvioOptions, Rejoined, rejoin};
 use tempfile::TempDir;
 
 use crate::{proxy::Proxy, server::Server};
@@ -106,9 +107,17 @@ impl Cluster {
         self.servers[server].kill();
     }
 
-    /// Starts a server that was killed. It is online some time later, and has loaded its partitions later still.
+    /// Starts a server that was killed, as it is. It is online some time later, and has loaded its partitions later still.
     pub fn start_again(&mut self, server: usize) {
         self.servers[server].start_again();
+    }
+
+    /// Starts a server that was killed as `streambook cluster rejoin` does: with its copies in step.
+    pub async fn rejoin(&mut self, server: usize) -> Rejoined {
+        let options = FluvioOptions::new(&self.endpoint);
+        let rejoined = rejoin(options, number_of(server), &self.data(server)).await.unwrap();
+        self.start_again(server);
+        rejoined
     }
 
     /// Stops a server in its tracks; its connections stay open.
@@ -138,7 +147,7 @@ impl Cluster {
 
     /// Where a server keeps its records.
     pub fn data(&self, server: usize) -> PathBuf {
-        self.folder.path().join((FIRST + i32::try_from(server).unwrap()).to_string()).join("data")
+        self.folder.path().join(number_of(server).to_string()).join("data")
     }
 
     /// The server that leads a partition.
@@ -209,6 +218,11 @@ impl Cluster {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+/// The number that this server has in the cluster.
+pub fn number_of(server: usize) -> i32 {
+    FIRST + i32::try_from(server).unwrap()
 }
 
 /// Ports that were free a moment ago.

@@ -12,7 +12,7 @@ mod server;
 
 use std::{io::Write, path::PathBuf};
 
-pub use cluster::{Cluster, Reached};
+pub use cluster::{Cluster, Reached, number_of};
 pub use proxy::Proxy;
 
 /// `fluvio-run`, by `FLUVIO_RUN`. Where it is missing, [`missing`] says so.
