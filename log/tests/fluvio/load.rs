@@ -17,6 +17,15 @@ use tokio::task::JoinHandle;
 
 use crate::world::{PATIENCE, World, at, read_all, within};
 
+/// As long as the trouble says that it may pass.
+const SAID_FOR: Duration = Duration::from_secs(30);
+
+/// The server that a trouble says must be stopped and started again.
+fn must_rejoin(trouble: &str) -> Option<i32> {
+    let (_, rest) = trouble.split_once("stop server ")?;
+    rest.split_once(' ')?.0.parse().ok()
+}
+
 /// Numbered records that one producer appends to one partition, a few at a time, and a reader that follows them.
 pub(crate) struct Load {
     partitions: Vec<Partition>,
@@ -78,6 +87,30 @@ impl Load {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
+    }
+
+    /// As [`Load::advance`], and does meanwhile what the troubles say for long: a server that has to rejoin is stopped, and does.
+    /// Returns how often that was.
+    pub(crate) async fn advance_with_remedy(&self, world: &mut World, by: u64) -> usize {
+        let goals: Vec<_> = self.partitions.iter().map(|partition| partition.at() + by).collect();
+        let (until, mut said, mut rejoined) = (Instant::now() + 2 * PATIENCE, None, 0);
+        while self.partitions.iter().zip(&goals).any(|(partition, goal)| partition.at() < *goal) {
+            let troubles = self.troubles();
+            assert!(Instant::now() < until, "{troubles:#?}");
+            match troubles.iter().find_map(|trouble| must_rejoin(&trouble.error)) {
+                None => said = None,
+                Some(number) if said.get_or_insert_with(Instant::now).elapsed() > SAID_FOR => {
+                    println!("server {number} has to rejoin, as the troubles say");
+                    let server = world.cluster.numbered(number);
+                    world.cluster.kill(server);
+                    println!("{:?}", world.cluster.rejoin(server).await);
+                    (said, rejoined) = (None, rejoined + 1);
+                }
+                Some(_) => {}
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        rejoined
     }
 
     fn troubles(&self) -> Vec<Trouble> {

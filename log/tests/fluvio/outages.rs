@@ -83,6 +83,23 @@ async fn a_server_that_stands_still_is_waited_for_and_nothing_is_lost() {
     load.check(&world).await;
 }
 
+/// The controller gives a server up that says nothing for 90 seconds, and chooses other leaders. When the server goes on, it
+/// has what nobody acknowledged, and was never stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stood_still_until_it_was_given_up_rejoins_as_the_troubles_say() {
+    let Some(mut world) = World::new().await else { return };
+    world.with_topic(PARTITIONS).await;
+    let load = Load::start(&world, PARTITIONS).await;
+    load.advance(SOME).await;
+    world.cluster.freeze(0);
+    world.cluster.until_online(1).await;
+    world.cluster.thaw(0);
+    let rejoined = load.advance_with_remedy(&mut world, SOME).await;
+    println!("a server had to rejoin {rejoined} times");
+    load.check(&world).await;
+    copies::are_the_same(&world, PARTITIONS).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn appends_and_reads_go_on_without_the_controller() {
     let Some(mut world) = World::new().await else { return };

@@ -15,8 +15,8 @@ use tempfile::TempDir;
 
 use crate::{proxy::Proxy, server::Server};
 
-/// How long anything may take that the cluster does by itself.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything may take that the cluster does by itself. It gives a server that says nothing up after 90 seconds.
+const PATIENCE: Duration = Duration::from_secs(150);
 /// The number of the first server.
 const FIRST: i32 = 5001;
 /// More than a segment, so that replicas skip nothing.
