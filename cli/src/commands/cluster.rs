@@ -85,6 +85,7 @@ fn described(rejoined: &Rejoined) -> serde_json::Value {
         rejoined.left.iter().map(|left| serde_json::json!({ "partition": left.partition, "why": left.why }));
     serde_json::json!({
         "in_step": rejoined.in_step,
+        "missing": rejoined.missing,
         "cut": cut.collect::<Vec<_>>(),
         "left": left.collect::<Vec<_>>(),
     })
@@ -101,6 +102,12 @@ fn print(server: i32, rejoined: &Rejoined) {
         output::line(format!("{}: left as it is: {}", left.partition, left.why));
     }
     output::line(format!("server {server}: {} copies are in step with their leaders", rejoined.in_step));
+    if rejoined.missing > 0 {
+        let missing = rejoined.missing;
+        output::line(format!(
+            "server {server}: {missing} copies are not in its directory, and will be sent by their leaders"
+        ));
+    }
 }
 
 /// A server as it is written on the command line.

@@ -45,12 +45,15 @@ fn rounds() -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_runs_or_is_nobodys_is_not_brought_in_step() {
     let Some(world) = World::new().await else { return };
-    let options = || FluvioOptions { patience: Duration::from_millis(200), ..world.options() };
-    for (server, why) in [(number_of(0), "it is online: stop it first"), (6001, "does not know it")] {
-        let refused = within("an answer", rejoin(options(), server, &world.cluster.data(0))).await;
-        let Err(LogError::Refused { source, .. }) = &refused else { panic!("{refused:?}") };
-        assert!(source.to_string().contains(why), "{source}");
-    }
+    is_refused(&world, number_of(0), "stop it first").await;
+    is_refused(&world, 6001, "the cluster does not know it").await;
+}
+
+async fn is_refused(world: &World, server: i32, why: &str) {
+    let options = FluvioOptions { patience: Duration::from_millis(200), ..world.options() };
+    let refused = within("an answer", rejoin(options, server, &world.cluster.data(0))).await;
+    let Err(LogError::Refused { source, .. }) = &refused else { panic!("{refused:?}") };
+    assert!(source.to_string().contains(why), "{source}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,6 +96,8 @@ async fn a_server_that_stood_still_until_it_was_given_up_rejoins_as_the_troubles
     load.advance(SOME).await;
     world.cluster.freeze(0);
     world.cluster.until_online(1).await;
+    // It has not ended, so nobody may touch its copies.
+    is_refused(&world, number_of(0), "stop it first").await;
     world.cluster.thaw(0);
     let rejoined = load.advance_with_remedy(&mut world, SOME).await;
     println!("a server had to rejoin {rejoined} times");

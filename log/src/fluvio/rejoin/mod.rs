@@ -20,6 +20,8 @@ use fluvio::Isolation;
 use fluvio::metadata::objects::Metadata;
 use fluvio::metadata::partition::PartitionSpec;
 use fluvio::metadata::spu::SpuSpec;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use self::copy::{Batch, Copy};
 use super::backoff::Backoff;
@@ -33,6 +35,8 @@ use crate::{LogError, Offset};
 
 /// How long the controller may take to choose other leaders for a server that has ended. It does so at once, or not at all.
 const CHOICE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long it may take to connect to a server that runs.
+const LISTEN_PATIENCE: Duration = Duration::from_secs(1);
 /// How long the leaders may take to answer, all told. One may have been started a moment ago.
 const LEADER_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -41,6 +45,8 @@ const LEADER_PATIENCE: Duration = Duration::from_secs(10);
 pub struct Rejoined {
     /// How many copies are in step with their leaders now.
     pub in_step: usize,
+    /// How many are not there: their leaders will send everything.
+    pub missing: usize,
     /// What was cut from some of them.
     pub cut: Vec<Cut>,
     /// The copies that were left as they are, and why.
@@ -72,7 +78,7 @@ pub struct Left {
 ///
 /// # Errors
 /// [`LogError::Unreachable`] when the controller does not answer for [`FluvioOptions::patience`], and [`LogError::Refused`] when
-/// the server is online, or not known to the cluster. Nothing was changed then.
+/// the server runs, or is not known to the cluster. Nothing was changed then.
 pub async fn rejoin(options: FluvioOptions, server: i32, data: &Path) -> Result<Rejoined, LogError> {
     let patience = options.patience;
     let cluster = Cluster::new(options);
@@ -82,8 +88,9 @@ pub async fn rejoin(options: FluvioOptions, server: i32, data: &Path) -> Result<
     for (replica, leader) in led {
         let partition = format!("{}-{}", replica.topic, replica.number);
         match one(&folder.join(&partition), &replica, leader.as_deref(), until).await {
-            Ok(None) => rejoined.in_step += 1,
-            Ok(Some((from, records))) => {
+            Ok(Copied::Missing) => rejoined.missing += 1,
+            Ok(Copied::InStep) => rejoined.in_step += 1,
+            Ok(Copied::Cut { from, records }) => {
                 rejoined.in_step += 1;
                 rejoined.cut.push(Cut { partition, from, records });
             }
@@ -109,9 +116,9 @@ async fn led_by_others(
             Ok(Observed::Settled(led)) => return Ok(led),
             Ok(Observed::Choosing(led)) if since.elapsed() > CHOICE_PATIENCE => return Ok(led),
             Ok(Observed::Unknown) => return Err(refused(Why::Unknown)),
-            Ok(Observed::Online) if since.elapsed() > patience => return Err(refused(Why::Online)),
+            Ok(Observed::Runs) => return Err(refused(Why::Runs)),
             Err(error) if since.elapsed() > patience => return Err(error),
-            Ok(Observed::Online | Observed::Choosing(_)) | Err(_) => backoff.wait().await,
+            Ok(Observed::Choosing(_)) | Err(_) => backoff.wait().await,
         }
     }
 }
@@ -120,9 +127,10 @@ async fn led_by_others(
 enum Observed {
     /// It has never heard of it.
     Unknown,
-    /// It runs, or ended a moment ago.
-    Online,
-    /// Other leaders may still be chosen for what it led. This is led by others already.
+    /// It runs or stands still, and its files are its own.
+    Runs,
+    /// Other leaders may still be chosen for what it led: it ended a moment ago, or while the controller was away, which then
+    /// takes it for online until it is back. This is led by others already.
     Choosing(Vec<LedByOther>),
     /// This is led by others.
     Settled(Vec<LedByOther>),
@@ -130,10 +138,12 @@ enum Observed {
 
 async fn observe(cluster: &Cluster, server: i32) -> Result<Observed, LogError> {
     let servers = cluster.list::<SpuSpec>().await?;
-    match servers.iter().find(|known| known.spec.id == server) {
-        None => return Ok(Observed::Unknown),
-        Some(known) if known.status.is_online() => return Ok(Observed::Online),
-        Some(_) => {}
+    let Some(known) = servers.iter().find(|known| known.spec.id == server) else {
+        return Ok(Observed::Unknown);
+    };
+    // The controller's word is not enough: it gives up a server that stands still.
+    if listens(&known.spec).await {
+        return Ok(Observed::Runs);
     }
     let online = servers.iter().filter(|known| known.status.is_online());
     let addresses: BTreeMap<_, _> =
@@ -141,7 +151,8 @@ async fn observe(cluster: &Cluster, server: i32) -> Result<Observed, LogError> {
     let partitions = cluster.list::<PartitionSpec>().await?;
     let is_led = |partition: &&Metadata<PartitionSpec>| partition.spec.leader == server;
     let mut own = partitions.iter().filter(is_led);
-    let is_choosing = own.any(|own| own.spec.replicas.len() > 1 && own.status.is_online());
+    let is_choosing =
+        known.status.is_online() || own.any(|own| own.spec.replicas.len() > 1 && own.status.is_online());
     let others = partitions.iter().filter(|other| !is_led(other) && other.spec.replicas.contains(&server));
     let led = others
         .filter_map(|other| Some((Replica::named(&other.name)?, addresses.get(&other.spec.leader).cloned())));
@@ -149,13 +160,20 @@ async fn observe(cluster: &Cluster, server: i32) -> Result<Observed, LogError> {
     Ok(if is_choosing { Observed::Choosing(led) } else { Observed::Settled(led) })
 }
 
+/// Whether anything listens where the other servers reach this one.
+async fn listens(server: &SpuSpec) -> bool {
+    let endpoint = &server.private_endpoint;
+    let connected = TcpStream::connect((endpoint.host.as_str(), endpoint.port));
+    matches!(timeout(LISTEN_PATIENCE, connected).await, Ok(Ok(_)))
+}
+
 /// Why a server is not taken up.
 #[derive(Debug, thiserror::Error)]
 enum Why {
     #[error("the cluster does not know it: `streambook cluster register` makes it known")]
     Unknown,
-    #[error("it is online: stop it first")]
-    Online,
+    #[error("something listens at its private address: stop it first")]
+    Runs,
 }
 
 /// Why a copy is left as it is.
@@ -171,24 +189,35 @@ enum LeftError {
     Offline,
 }
 
-/// Brings one copy in step. Says from where on it was cut, and how many records that were.
+/// How a copy was found.
+enum Copied {
+    Missing,
+    /// It has nothing that its leader does not have, or is none of this program's.
+    InStep,
+    Cut {
+        from: Offset,
+        records: u64,
+    },
+}
+
+/// Brings one copy in step.
 async fn one(
     folder: &Path,
     replica: &Replica,
     leader: Option<&str>,
     until: Instant,
-) -> Result<Option<(Offset, u64)>, LeftError> {
-    let Some(mut copy) = Copy::open(folder)? else { return Ok(None) };
+) -> Result<Copied, LeftError> {
+    let Some(mut copy) = Copy::open(folder)? else { return Ok(Copied::Missing) };
     let address = leader.ok_or(LeftError::Offline)?;
-    let Some(mut leader) = Leader::connect(replica, address, until).await? else { return Ok(None) };
+    let Some(mut leader) = Leader::connect(replica, address, until).await? else { return Ok(Copied::InStep) };
     let mark = copy.mark()?;
     let strange = first_strange(&copy, mark, &mut leader).await?;
     let replicated = requests::offsets(&mut leader.connection, replica).await?.end;
     copy.set_mark(mark.min(replicated))?;
-    let Some(batch) = strange else { return Ok(None) };
+    let Some(batch) = strange else { return Ok(Copied::InStep) };
     let records = u64::try_from(copy.end()?.saturating_sub(batch.base)).unwrap_or(0);
     copy.cut(&batch)?;
-    Ok(Some((from_engine(batch.base), records)))
+    Ok(Copied::Cut { from: from_engine(batch.base), records })
 }
 
 /// The first batch behind the mark that the leader does not have.
