@@ -72,6 +72,7 @@ impl Backfill {
             from_number: self.block.map(BlockNumber),
             tx_hash: self.transaction,
             payer: None,
+            exact: watch.exact,
         };
         append(log, watch.chain, request).await?;
         if self.json {
@@ -99,13 +100,6 @@ impl Backfill {
                 _ => None,
             });
             let Some(watch) = found.await? else { continue };
-            if watch.exact.is_some() {
-                bail!(
-                    "{} is an address that payments share, and old blocks are searched for payments with an address of their \
-                     own: what had no payment's amount is in dead.letters as unmatched_transfer",
-                    watch.address
-                );
-            }
             return Ok(watch);
         }
         bail!(

@@ -33,6 +33,8 @@ pub(super) struct Found {
     pub(super) from: Option<u64>,
     /// Why not all was searched.
     pub(super) problem: Option<String>,
+    /// The transaction is in none of the blocks that are asked for.
+    pub(super) not_found: bool,
 }
 
 /// One chain's searches.
@@ -92,18 +94,17 @@ impl Search<'_> {
         let mut places: Vec<_> = said.into_iter().filter_map(|(node, place)| Some((node, place?))).collect();
         places.dedup_by_key(|(_, place)| *place);
         if places.is_empty() {
-            return Ok(Found::problem(format!("no node knows the transaction {transaction}")));
+            return Ok(Found::nowhere(format!("no node knows the transaction {transaction}")));
         }
         let mut failed = None;
         for (claimant, place) in places {
             match self.look_into(asked, transaction, claimant, place).await {
-                Ok(found) if !found.blocks.is_empty() || found.problem.is_some() => return Ok(found),
-                Ok(_) => {}
+                Ok(found) => return Ok(found),
                 Err(error) => failed = Some(error),
             }
         }
-        let nothing = format!("the transaction {transaction} moves none of the tokens to {}", asked.address);
-        failed.map_or_else(|| Ok(Found::problem(nothing)), Err)
+        // There is at least one place, so one of them failed.
+        failed.map_or_else(|| Ok(Found::nowhere(format!("no node knows {transaction}"))), Err)
     }
 
     async fn look_into(
@@ -119,7 +120,7 @@ impl Search<'_> {
         }
         if number > asked.top_number.0 {
             let known = format!("the transaction is in block {number}, of which the watch is told by itself");
-            return Ok(Found::problem(known));
+            return Ok(Found::nowhere(known));
         }
         self.check_canonical(claimant, place).await?;
         let answer = self.pool.block(Wanted::Hash(place.hash), Some(claimant)).await?;
@@ -128,7 +129,10 @@ impl Search<'_> {
         block.unproven.retain(|transfer| transfer.tx_hash == transaction);
         let mut walk = Walk::new(asked, number);
         walk.keep(&block);
-        Ok(walk.end())
+        let found = walk.end();
+        // That it moves nothing is an answer as well, and as well proven.
+        let is_nothing = found.blocks.is_empty() && found.problem.is_none();
+        Ok(if is_nothing { Found { blocks: bare(&block).into_iter().collect(), ..found } } else { found })
     }
 
     async fn check_canonical(&self, claimant: Sender, place: BlockRef) -> Result<(), NoAnswer> {
@@ -147,6 +151,11 @@ impl Found {
     pub(super) fn problem(problem: String) -> Self {
         Self { problem: Some(problem), ..Self::default() }
     }
+
+    /// Of a transaction: it is not where it is looked for.
+    fn nowhere(problem: String) -> Self {
+        Self { not_found: true, ..Self::problem(problem) }
+    }
 }
 
 fn below_start(wanted: u64, start: u64) -> String {
@@ -157,15 +166,19 @@ fn below_start(wanted: u64, start: u64) -> String {
 /// are none.
 pub fn of_address(block: &VerifiedBlock, address: Address) -> Option<BackfilledBlock> {
     let is_ours = |transfer: &&Erc20Transfer| transfer.to == address && !transfer.value.is_zero();
-    // More than 2^32 events do not fit into a block's gas, nor does a time beyond all calendars into a header.
+    // More than 2^32 events do not fit into a block's gas.
     let transfers: Vec<_> = block.transfers.iter().filter(is_ours).filter_map(feed::transfer).collect();
-    let timestamp = Timestamp::from_seconds(block.timestamp).filter(|_| !transfers.is_empty())?;
+    bare(block).filter(|_| !transfers.is_empty()).map(|bare| BackfilledBlock { transfers, ..bare })
+}
+
+/// The block without its transfers. A time beyond all calendars does not fit into a header.
+fn bare(block: &VerifiedBlock) -> Option<BackfilledBlock> {
     Some(BackfilledBlock {
         number: BlockNumber(block.number),
         hash: feed::hash(block.hash),
         parent_hash: feed::hash(block.parent_hash),
-        timestamp,
-        transfers,
+        timestamp: Timestamp::from_seconds(block.timestamp)?,
+        transfers: Vec::new(),
     })
 }
 
@@ -269,7 +282,7 @@ impl Walk {
         self.check_start();
         self.found.reverse();
         let problem = (!self.problems.is_empty()).then(|| self.problems.join("; "));
-        Found { blocks: std::mem::take(&mut self.found), from: self.from, problem }
+        Found { blocks: std::mem::take(&mut self.found), from: self.from, problem, not_found: false }
     }
 
     /// What was found so far, where the next block cannot be had.

@@ -172,13 +172,22 @@ async fn a_transaction_is_looked_up_and_believed_when_the_nodes_agree_on_its_blo
     let of = |block: &SimBlock| BackfillRequested { tx_hash: Some(hash_of(block)), ..asked(&chain[30]) };
     let alone = found(&settings, &of(&chain[12])).await;
     assert_eq!((transfers(&alone), alone.from, alone.problem), (vec![(12, 120)], None, None));
-    let problem = async |asked: BackfillRequested| found(&settings, &asked).await.problem.unwrap();
-    assert!(problem(of(&chain[33])).await.contains("told by itself"));
-    assert!(problem(of(&chain[3])).await.contains("below block 5"));
+    let problem = async |asked: BackfillRequested| {
+        let found = found(&settings, &asked).await;
+        (found.problem.unwrap(), found.not_found)
+    };
+    let (later, not_found) = problem(of(&chain[33])).await;
+    assert!(later.contains("told by itself") && not_found, "{later}");
+    let (below, not_found) = problem(of(&chain[3])).await;
+    assert!(below.contains("below block 5") && !not_found, "{below}");
     let unknown = BackfillRequested { tx_hash: Some(bytes::TxHash::new([9; 32])), ..asked(&chain[30]) };
-    assert!(problem(unknown).await.contains("no node knows"));
+    let (unknown, not_found) = problem(unknown).await;
+    assert!(unknown.contains("no node knows") && not_found, "{unknown}");
+    // That it moves nothing to the address is known: its block is in the answer.
     let elsewhere = BackfillRequested { address: bytes::Address::new([7; 20]), ..of(&chain[12]) };
-    assert!(problem(elsewhere).await.contains("moves none of the tokens"));
+    let nothing = found(&settings, &elsewhere).await;
+    assert_eq!((transfers(&nothing), nothing.problem), (vec![], None));
+    assert_eq!(nothing.blocks.iter().map(|block| block.number.0).collect::<Vec<_>>(), [12]);
 
     let mut other = chain[..10].to_vec();
     extend(&mut other, 40, 7);
