@@ -20,7 +20,7 @@ use streambook_model::{
 use streambook_processors::book::ledger::BUILTIN_POSTINGS;
 
 use crate::{
-    chain::{Chain, DAY},
+    chain::Chain,
     clients::amount,
     machine::Machine,
     violation::{Check, Violation},
@@ -105,12 +105,11 @@ impl Operator {
         machine.append(topics::REGISTRY_INBOX, &id.to_string(), &put).map(drop)
     }
 
-    /// On most chains that keep their blocks for long an address of its own, now and then another one. What is sent to such an
-    /// address is not searched for among old blocks.
+    /// On most chains an address of its own, now and then another one.
     fn addresses(&self, id: MerchantId, machine: &mut Machine) -> Vec<FixedAddress> {
         let mut addresses = Vec::new();
         for chain in &self.settings.chains {
-            if chain.look_back_seconds == DAY && machine.random.chance(85) {
+            if machine.random.chance(85) {
                 let mut address = [0x5a; 20];
                 address[..16].copy_from_slice(id.bits());
                 address[19] = u8::from(machine.random.chance(20));

@@ -16,7 +16,7 @@ const SEEDS: u64 = 2_000;
 const PROGRESS: Duration = Duration::from_secs(20);
 
 /// Every kind of fault that must have happened over all seeds, so that none of them is silently switched off.
-const KINDS: [&str; 47] = [
+const KINDS: [&str; 51] = [
     "API instance stuck",
     "Stripe event repeated",
     "acknowledgement lost",
@@ -26,6 +26,8 @@ const KINDS: [&str; 47] = [
     "card refund",
     "card refund failed",
     "chain rebuilt",
+    "claim found by a search",
+    "claimed transaction looked up",
     "claimed transaction matched",
     "claimed transaction refused",
     "command appended twice",
@@ -44,6 +46,7 @@ const KINDS: [&str; 47] = [
     "dispute won",
     "final transfer taken back",
     "fork below finality",
+    "exact amount found by a search",
     "exact amount given again and matched",
     "exact amount matched",
     "key reused for another request",
@@ -60,6 +63,7 @@ const KINDS: [&str; 47] = [
     "search asked for",
     "task stuck",
     "transfer found by a search",
+    "transfer put aside by a search",
     "transfer to a shared address put aside",
     "two owners",
     "unsynced writes lost",

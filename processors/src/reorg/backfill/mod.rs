@@ -25,9 +25,7 @@ use super::{
     MAX_OPEN_BACKFILLS,
     change::BlockRef,
     claims, letters, shared,
-    tables::{
-        BACKFILLS, BLOCKS, Backfill, CANONICAL, Chain, Claim, ExactWatch, Search, WATCHES, Watch,
-    },
+    tables::{BACKFILLS, BLOCKS, Backfill, CANONICAL, Chain, Claim, ExactWatch, Search, WATCHES, Watch},
 };
 
 /// The clock of whoever made a payment and the time of a block may differ by so much, in seconds, but never by more than half
@@ -45,7 +43,9 @@ pub(super) fn take(
         return Err(Fault::dead_letter("chain_halted", reason));
     }
     let watch = match request.exact {
-        Some(exact) => shared::watch_of(request.payment, request.address, request.token, exact, chain, context)?,
+        Some(exact) => {
+            shared::watch_of(request.payment, request.address, request.token, exact, chain, context)?
+        }
         None => watch_of(request.payment, &request.address, &request.token, chain, context)?,
     };
     let Some(watch) = watch else { return Err(unknown_watch(request, chain, context)?) };

@@ -224,7 +224,9 @@ fn an_answer_that_comes_after_its_claim_was_refused_says_nothing_of_it() {
 
 #[test]
 fn a_claim_of_a_young_payment_looks_no_further_than_the_blocks_that_are_kept() {
-    check("watch p1 at=shop exact=101 from=80 till=97 depth=1 |\n claim p1 at=shop tx=shop=7 from=80 till=97 |");
+    check(
+        "watch p1 at=shop exact=101 from=80 till=97 depth=1 |\n claim p1 at=shop tx=shop=7 from=80 till=97 |",
+    );
 }
 
 #[test]

@@ -191,7 +191,11 @@ impl World {
                     let (payment, top) = (self.name(&asked.payment), name_of(asked.top_hash.as_bytes()));
                     assert_eq!(asked.top_number, height(&top));
                     let of = asked.tx_hash.map(|hash| format!(" of {}", name_of(hash.as_bytes())));
-                    said.push(format!("asked {} {payment} up to {top}{}", asked.request, of.unwrap_or_default()));
+                    said.push(format!(
+                        "asked {} {payment} up to {top}{}",
+                        asked.request,
+                        of.unwrap_or_default()
+                    ));
                 }
                 ("chain.requests", Message::BackfillClosed(closed)) => {
                     said.push(format!("closed {} with {}", closed.request, closed.reported));
@@ -289,7 +293,8 @@ impl World {
                 let words: Vec<&str> = rest.split(' ').collect();
                 let option = |key: &str| words.iter().find_map(|word| word.strip_prefix(key));
                 let number = |key: &str| option(key).unwrap().parse().unwrap();
-                let exact = option("exact=").map(|_| exact_of([number("exact="), number("from="), number("till=")]));
+                let exact =
+                    option("exact=").map(|_| exact_of([number("exact="), number("from="), number("till=")]));
                 self.feed(RequestBackfill {
                     meta,
                     chain,

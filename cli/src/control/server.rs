@@ -1,78 +1,59 @@
-//! Answers whoever connects: verifies, and says so line by line.
+//! Answers whoever connects.
 
-use std::{
-    fs, io,
-    os::unix::fs::PermissionsExt,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{fs, io, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
 
-use streambook_log::embedded::EmbeddedLog;
-use streambook_runtime::{processor::Processor, step::chain_of};
-use streambook_sinks::sql::SqlConfig;
+use streambook_runtime::step::chain_of;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
-    sync::{Mutex, mpsc},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{
+        UnixListener, UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::mpsc,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{place::Place, said::Said};
-use crate::verify::{
-    Asked,
-    manner::Manner,
-    progress::{Progress, Stage},
-    verify_as,
+use super::{
+    place::Place,
+    said::{Asked, LONGEST_REQUEST, Said, line},
+};
+use crate::{
+    chain::{self, Chains},
+    verify::{Progress, Stage, Verifier},
 };
 
 /// Lines that wait for a slow reader. Further progress is left out: a later line says more.
 const LINES: usize = 16;
-/// How long a reader may take to accept a line.
+/// How long an asker may take to send its request, and to accept a line.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The pause after a failed accept.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The socket could not be made.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {path}, where `streambook verify` asks")]
+#[error("cannot listen on {path}, where other commands ask")]
 pub(crate) struct ServeError {
     path: PathBuf,
     #[source]
     source: io::Error,
 }
 
-/// The socket, and what is verified when somebody asks.
+/// What can be asked for.
+pub(crate) struct Services {
+    pub(crate) verifier: Verifier,
+    pub(crate) chains: Chains,
+}
+
+/// The socket, and who answers on it.
 pub(crate) struct Server {
     place: Place,
     listener: UnixListener,
-    log: Arc<EmbeddedLog>,
-    processors: Vec<Arc<dyn Processor>>,
-    sql: SqlConfig,
-    running: AtomicBool,
-    trimming: Arc<Mutex<()>>,
-}
-
-/// Marks a verification as under way.
-struct Under<'a>(&'a AtomicBool);
-
-impl Drop for Under<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
+    services: Services,
 }
 
 impl Server {
     /// Binds the socket in the data directory, whose log this process has open; what a killed process left is removed.
-    pub(crate) fn bind(
-        data: PathBuf,
-        log: Arc<EmbeddedLog>,
-        processors: Vec<Arc<dyn Processor>>,
-        sql: SqlConfig,
-    ) -> Result<Self, ServeError> {
+    pub(crate) fn bind(data: PathBuf, services: Services) -> Result<Self, ServeError> {
         let bound = Place::of(&data).and_then(|place| {
             match fs::remove_file(place.path()) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -83,20 +64,7 @@ impl Server {
             Ok((place, listener))
         });
         let (place, listener) = bound.map_err(|source| ServeError { path: data, source })?;
-        Ok(Self {
-            place,
-            listener,
-            log,
-            processors,
-            sql,
-            running: AtomicBool::new(false),
-            trimming: Arc::default(),
-        })
-    }
-
-    /// Held while a verification is under way, and by whoever trims the log: what is verified must stay.
-    pub(crate) fn trimming(&self) -> Arc<Mutex<()>> {
-        Arc::clone(&self.trimming)
+        Ok(Self { place, listener, services })
     }
 
     /// Answers until it is told to stop.
@@ -112,7 +80,7 @@ impl Server {
                         answers.spawn(Arc::clone(&server).answer(stream));
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "a request to verify could not be accepted");
+                        tracing::warn!(%error, "a request could not be accepted");
                         tokio::time::sleep(PAUSE).await;
                     }
                 }
@@ -121,50 +89,73 @@ impl Server {
         // What is under way is given up, and whoever asked sees the connection end.
         answers.shutdown().await;
         if let Err(error) = fs::remove_file(server.place.path()) {
-            tracing::warn!(%error, "the socket of `verify` could not be removed; the next start does it");
+            tracing::warn!(%error, "the socket could not be removed; the next start does it");
         }
     }
 
-    /// Verifies for one who asked, as long as that one listens.
+    /// Does what is asked, as long as whoever asked listens.
     async fn answer(self: Arc<Self>, stream: UnixStream) {
-        let (mut reader, writer) = stream.into_split();
+        let (reader, writer) = stream.into_split();
+        let mut reader = BufReader::new(reader);
         let (lines, said) = mpsc::channel(LINES);
         let writing = write(writer, said);
-        // Nothing is ever sent by who asks: a read ends when the connection does.
+        let asked = match tokio::time::timeout(PATIENCE, request(&mut reader)).await {
+            Ok(Ok(asked)) => asked,
+            Ok(Err(reason)) => {
+                send(&lines, Said::Failed { reason }).await;
+                drop(lines);
+                return writing.await;
+            }
+            Err(_) => return tracing::info!("who connected did not ask anything"),
+        };
+        // Nothing more is sent by who asks: a read ends when the connection does.
         let gone = async {
             let mut byte = [0];
             while reader.read(&mut byte).await.is_ok_and(|read| read > 0) {}
         };
-        let work = self.verify(lines);
+        let work = self.services.serve(asked, lines);
         tokio::select! {
             // The work ends by closing the channel, and the writing once the last line is out.
             ((), ()) = async { tokio::join!(work, writing) } => {}
-            () = gone => tracing::info!("who asked to verify went away, so it was stopped"),
+            () = gone => tracing::info!("who asked went away, so it was stopped"),
+        }
+    }
+}
+
+/// Reads the request.
+async fn request(reader: &mut BufReader<OwnedReadHalf>) -> Result<Asked, String> {
+    let mut asked = String::new();
+    let read = reader.take(LONGEST_REQUEST).read_line(&mut asked).await;
+    read.map_err(|error| format!("the request cannot be read: {error}"))?;
+    serde_json::from_str(&asked)
+        .map_err(|error| format!("the request is not understood: {error}; is the command of this version?"))
+}
+
+impl Services {
+    async fn serve(&self, asked: Asked, lines: mpsc::Sender<Said>) {
+        let said = match asked {
+            Asked::Verify => self.verify(&lines).await,
+            Asked::Chains(request) => self.of_chains(request).await,
+        };
+        send(&lines, said).await;
+    }
+
+    async fn verify(&self, lines: &mpsc::Sender<Said>) -> Said {
+        match self.verifier.verify(&mut Lines(lines.clone())).await {
+            None => Said::Busy,
+            Some(Ok(report)) => Said::Report(Box::new(report)),
+            Some(Err(failure)) => Said::Failed {
+                reason: format!("the running process could not verify: {}", chain_of(&failure)),
+            },
         }
     }
 
-    async fn verify(&self, lines: mpsc::Sender<Said>) {
-        if self.running.swap(true, Ordering::AcqRel) {
-            send(&lines, Said::Busy).await;
-            return;
+    async fn of_chains(&self, request: chain::Request) -> Said {
+        tracing::info!(?request, "asked of the chains");
+        match self.chains.answer(request).await {
+            Ok(answer) => Said::Chains(answer),
+            Err(error) => Said::Failed { reason: format!("{error:#}") },
         }
-        let _under = Under(&self.running);
-        let _kept = self.trimming.lock().await;
-        tracing::info!("verifying, because somebody asked");
-        let mut progress = Lines(lines.clone());
-        let log = Arc::clone(&self.log);
-        let verified =
-            verify_as(Asked::Store(Manner::Beside, log), &self.processors, Some(&self.sql), &mut progress);
-        let said = match Box::pin(verified).await {
-            Ok(report) => {
-                if let Some(difference) = &report.first_difference {
-                    tracing::error!(what = difference.what, "verify found a difference");
-                }
-                Said::Report(Box::new(report))
-            }
-            Err(failure) => Said::Failed { reason: chain_of(&failure) },
-        };
-        send(&lines, said).await;
     }
 }
 
@@ -185,15 +176,15 @@ async fn send(lines: &mpsc::Sender<Said>, said: Said) {
 
 async fn write(mut writer: OwnedWriteHalf, mut said: mpsc::Receiver<Said>) {
     while let Some(said) = said.recv().await {
-        let written = match said.line() {
+        let written = match line(&said) {
             Ok(line) => tokio::time::timeout(PATIENCE, writer.write_all(&line)).await,
             Err(error) => {
-                tracing::error!(%error, "what verify says cannot be written as JSON");
+                tracing::error!(%error, "what is said cannot be written as JSON");
                 return;
             }
         };
         if !matches!(written, Ok(Ok(()))) {
-            tracing::info!("who asked to verify does not read the answer");
+            tracing::info!("who asked does not read the answer");
             return;
         }
     }
