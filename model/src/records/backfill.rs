@@ -103,6 +103,19 @@ pub struct ChainBackfill {
     /// one, of which the watch is told by itself.
     #[serde(default)]
     pub not_found: bool,
+    /// Where the search goes on below this answer, which is full. It is asked for as a request of its own.
+    #[serde(default)]
+    pub rest: Option<BackfillRest>,
+}
+
+/// The highest block that is still to be searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, AvroSchema)]
+#[avro(namespace = "streambook")]
+pub struct BackfillRest {
+    /// Its height.
+    pub number: BlockNumber,
+    /// Its hash.
+    pub hash: BlockHash,
 }
 
 /// A verified, final block with what was asked for.

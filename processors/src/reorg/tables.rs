@@ -193,6 +193,7 @@ pub(super) struct HaltedWatch {
 /// A search that the connector was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Backfill {
+    pub(super) merchant: MerchantId,
     pub(super) payment: PaymentId,
     pub(super) address: Address,
     pub(super) token: Address,

@@ -16,7 +16,9 @@ use streambook_model::{
     meta::Meta,
     money::Amount,
     records::{
-        backfill::{BackfillClosed, BackfillRequested, BackfilledBlock, ChainBackfill, RequestBackfill},
+        backfill::{
+            BackfillClosed, BackfillRequested, BackfillRest, BackfilledBlock, ChainBackfill, RequestBackfill,
+        },
         chain::{ChainFork, ChainRebuild, ExactAmount, TokenTransfer},
         checkpoint::{Checkpoint, CheckpointInput, CheckpointSource},
         registry::{Administrator, ApiKey, ApiKeyChanged, PutApiKey, Scope},
@@ -202,6 +204,7 @@ fn backfills(meta: &Meta) -> Vec<Message> {
         blocks: vec![block],
         problem: problem.clone(),
         not_found: true,
+        rest: Some(BackfillRest { number: BlockNumber(6), hash: BlockHash::new([3; 32]) }),
     };
     let closed = BackfillClosed { meta, chain, request: 1, payment, from_number, reported: 1, problem };
     vec![request.into(), requested.into(), answer.into(), closed.into()]

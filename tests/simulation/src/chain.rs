@@ -25,7 +25,7 @@ use streambook_model::{
     message::Message,
     position::TopicPartition,
     records::{
-        backfill::{BackfillRequested, BackfilledBlock, ChainBackfill, RequestBackfill},
+        backfill::{BackfillRequested, BackfillRest, BackfilledBlock, ChainBackfill, RequestBackfill},
         chain::{ChainRebuild, WatchAddress},
     },
     time::Timestamp,
@@ -381,6 +381,7 @@ impl Chain {
             Some(hash) => self.look_up(&asked, B256::new(*hash.as_bytes()), machine),
             None => (self.old_blocks(&asked), None),
         };
+        let (blocks, rest) = if asked.tx_hash.is_none() { part(blocks, machine) } else { (blocks, None) };
         let answer = ChainBackfill {
             meta: machine.meta(format!("{}:backfill:{}", self.id, asked.request)),
             chain: self.id,
@@ -389,6 +390,7 @@ impl Chain {
             blocks,
             not_found: problem.is_some(),
             problem,
+            rest,
         };
         let is_repeated = machine.random.chance(20);
         if is_repeated {
@@ -422,7 +424,8 @@ impl Chain {
         machine: &mut Machine,
     ) -> (Vec<BackfilledBlock>, Option<String>) {
         machine.faults.count("claimed transaction looked up");
-        let holds = |block: &&DevBlock| block.transactions().iter().any(|made| made.hash() == transaction);
+        let holds =
+            |block: &&Arc<DevBlock>| block.transactions().iter().any(|made| made.hash() == transaction);
         let found = self.blocks.canonical_blocks(START).find(holds);
         let Some(block) = found.filter(|block| block.header().number <= asked.top_number.0) else {
             return (Vec::new(), Some("it is in none of the blocks that are asked for".into()));
@@ -703,6 +706,25 @@ impl Chain {
             None => Err(Violation::new("simulator", "the feed waits")),
         }
     }
+}
+
+/// Now and then an answer is full before all is in it: the highest blocks, and where the search goes on.
+fn part(
+    mut blocks: Vec<BackfilledBlock>,
+    machine: &mut Machine,
+) -> (Vec<BackfilledBlock>, Option<BackfillRest>) {
+    if blocks.len() < 2 || !machine.random.chance(30) {
+        return (blocks, None);
+    }
+    let kept = blocks.split_off(machine.random.index(blocks.len() - 1) + 1);
+    machine.faults.count("search answered in parts");
+    // The next block down is the parent of the lowest that is in it.
+    let lowest = kept.first();
+    let rest = lowest.map(|lowest| BackfillRest {
+        number: BlockNumber(lowest.number.0.saturating_sub(1)),
+        hash: lowest.parent_hash,
+    });
+    (kept, rest)
 }
 
 /// Whom a transaction pays first.

@@ -30,6 +30,14 @@ use crate::{
 /// The partition of `api.replies` where administration is answered; nobody waits there.
 const REPLIES: u16 = 9;
 
+/// What the end of an address that payments share is made of, but for its last byte.
+const SHARED: u8 = 0x5a;
+
+/// Whether an address is one that payments share.
+pub fn is_shared(address: Address) -> bool {
+    address.as_bytes().get(16..19) == Some(&[SHARED; 3])
+}
+
 /// What the operator has put in force.
 pub struct Operator {
     settings: Settings,
@@ -110,7 +118,7 @@ impl Operator {
         let mut addresses = Vec::new();
         for chain in &self.settings.chains {
             if machine.random.chance(85) {
-                let mut address = [0x5a; 20];
+                let mut address = [SHARED; 20];
                 address[..16].copy_from_slice(id.bits());
                 address[19] = u8::from(machine.random.chance(20));
                 addresses.push(FixedAddress { chain: chain.id, address: Address::new(address) });

@@ -16,7 +16,7 @@ const SEEDS: u64 = 2_000;
 const PROGRESS: Duration = Duration::from_secs(20);
 
 /// Every kind of fault that must have happened over all seeds, so that none of them is silently switched off.
-const KINDS: [&str; 51] = [
+const KINDS: [&str; 52] = [
     "API instance stuck",
     "Stripe event repeated",
     "acknowledgement lost",
@@ -59,6 +59,7 @@ const KINDS: [&str; 51] = [
     "reorganisation",
     "reorganisation just above finality",
     "request retried",
+    "search answered in parts",
     "search answered twice",
     "search asked for",
     "task stuck",

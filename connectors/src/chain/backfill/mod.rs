@@ -167,5 +167,6 @@ fn answer(asked: &BackfillRequested, found: Found, clock: &Clock) -> ChainBackfi
         blocks: found.blocks,
         problem: found.problem,
         not_found: found.not_found,
+        rest: found.rest,
     }
 }

@@ -5,7 +5,7 @@
 
 use alloy_primitives::{Address, B256};
 use futures::{StreamExt, stream};
-use streambook_model::records::backfill::{BackfillRequested, BackfilledBlock};
+use streambook_model::records::backfill::{BackfillRequested, BackfillRest, BackfilledBlock};
 use streambook_model::{chain::BlockNumber, time::Timestamp};
 
 use super::super::agreement::{Verdict, judge};
@@ -21,7 +21,7 @@ use super::super::types::{BlockRef, Erc20Transfer, VerifiedBlock};
 const IN_FLIGHT: usize = 4;
 /// Blocks of one search.
 const MOST_BLOCKS: u64 = 1_000_000;
-/// Transfers of one answer.
+/// Transfers of one answer, about. What is below is another request.
 const MOST_TRANSFERS: usize = 2_000;
 
 /// What a search has found.
@@ -35,6 +35,8 @@ pub(super) struct Found {
     pub(super) problem: Option<String>,
     /// The transaction is in none of the blocks that are asked for.
     pub(super) not_found: bool,
+    /// Where the search goes on, where this is full.
+    pub(super) rest: Option<BackfillRest>,
 }
 
 /// One chain's searches.
@@ -193,7 +195,9 @@ pub(super) struct Walk {
     next: Option<u64>,
     taken: u64,
     transfers: usize,
+    most_transfers: usize,
     found: Vec<BackfilledBlock>,
+    rest: Option<BackfillRest>,
     /// The lowest block that was taken.
     from: Option<u64>,
     problems: Vec<String>,
@@ -210,7 +214,9 @@ impl Walk {
             next: Some(asked.top_number.0),
             taken: 0,
             transfers: 0,
+            most_transfers: MOST_TRANSFERS,
             found: Vec::new(),
+            rest: None,
             from: None,
             problems: Vec::new(),
         }
@@ -246,12 +252,22 @@ impl Walk {
 
     fn check_limits(&mut self, number: u64) {
         let (taken, transfers) = (self.taken, self.transfers);
-        if taken >= MOST_BLOCKS || transfers >= MOST_TRANSFERS {
+        if taken >= MOST_BLOCKS {
             self.problems.push(format!(
-                "the search ended at block {number} after {taken} blocks and {transfers} transfers; what is below was not searched"
+                "the search ended at block {number} after {taken} blocks; what is below was not searched"
             ));
             self.next = None;
+        } else if transfers >= self.most_transfers && self.ahead().is_some() {
+            let hash = feed::hash(self.expected);
+            self.rest = self.next.map(|next| BackfillRest { number: BlockNumber(next), hash });
+            self.next = None;
         }
+    }
+
+    /// An answer is full after so many transfers.
+    #[cfg(test)]
+    pub(super) fn full_after(self, most_transfers: usize) -> Self {
+        Self { most_transfers, ..self }
     }
 
     /// Below the start block nothing is read. That is a problem where a time or a height was wanted that is below it.
@@ -282,7 +298,8 @@ impl Walk {
         self.check_start();
         self.found.reverse();
         let problem = (!self.problems.is_empty()).then(|| self.problems.join("; "));
-        Found { blocks: std::mem::take(&mut self.found), from: self.from, problem, not_found: false }
+        let (blocks, from, rest) = (std::mem::take(&mut self.found), self.from, self.rest);
+        Found { blocks, from, problem, not_found: false, rest }
     }
 
     /// What was found so far, where the next block cannot be had.

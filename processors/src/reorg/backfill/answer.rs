@@ -4,12 +4,13 @@
 //!   one answer has reported does not count in another ([`BACKFILLED`]). So each inclusion is reported once.
 //! - At an address of a payment's own everything is that payment's. At one that payments share whose a transfer is follows from
 //!   the transfer alone, as when its block is new: whoever has asked.
+//! - An answer that is full says where the search goes on; that is asked for as a request of its own.
 //! - What is nobody's is put aside once: what came since a payment watches the address was, when it came ([`JUDGED_FROM`]).
 
 use streambook_model::{
     id::DeadLetterId,
     records::{
-        backfill::{BackfillClosed, BackfilledBlock, ChainBackfill},
+        backfill::{BackfillClosed, BackfillRest, BackfilledBlock, ChainBackfill},
         chain::TokenTransfer,
     },
     topics,
@@ -23,7 +24,7 @@ use super::{
         tables::{BACKFILLED, BACKFILLS, Backfill, Block, Chain, JUDGED_FROM, Told, WATCHES, Watch},
         watches::Owner,
     },
-    record, watch_of,
+    record, request, watch_of,
 };
 
 /// Takes an answer. One to a request that is not open was taken before. On a halted chain nothing is reported: the connector
@@ -57,7 +58,11 @@ pub(in crate::reorg) fn take(
         problem,
     };
     context.emit(topics::CHAIN_REQUESTS, chain.id.to_string(), closed);
-    Ok(())
+    // Each part begins below the one before, so there is an end.
+    let rest = answer.rest.filter(|rest| rest.number < open.top.number);
+    rest.map_or(Ok(()), |BackfillRest { number, hash }| {
+        request(&Backfill { top: BlockRef { number, hash }, ..open }, chain, context)
+    })
 }
 
 /// Why nothing is found in a transaction whose block is known.

@@ -157,27 +157,33 @@ fn ask(
         let reason = format!("chain {} has no block below those that are kept", chain.id);
         return Ok(Some(Refused { code: "nothing_older", reason }));
     };
+    let (merchant, payment, address, token) = (watch.merchant, watch.payment, *address, watch.token);
+    let open = Backfill { merchant, payment, address, token, top, search };
+    request(&open, chain, context)?;
+    Ok(None)
+}
+
+/// Asks the connector.
+fn request(open: &Backfill, chain: &mut Chain, context: &mut Context<'_>) -> Result<(), Fault> {
     chain.backfills = chain.backfills.saturating_add(1);
     chain.open_backfills = chain.open_backfills.saturating_add(1);
-    let Search { since, from, tx_hash, .. } = search;
-    let (payment, address, token) = (watch.payment, *address, watch.token);
-    let open = Backfill { payment, address, token, top, search };
-    BACKFILLS.put(&mut context.state, (chain.id, chain.backfills), &open)?;
+    BACKFILLS.put(&mut context.state, (chain.id, chain.backfills), open)?;
+    let Backfill { merchant, payment, address, top, search, .. } = *open;
     let requested = BackfillRequested {
         meta: context.meta(context.input().occurred_at),
         chain: chain.id,
         request: chain.backfills,
-        merchant: watch.merchant,
+        merchant,
         payment,
         address,
         top_number: top.number,
         top_hash: top.hash,
-        since,
-        from_number: from,
-        tx_hash,
+        since: search.since,
+        from_number: search.from,
+        tx_hash: search.tx_hash,
     };
     context.emit(topics::CHAIN_REQUESTS, chain.id.to_string(), requested);
-    Ok(None)
+    Ok(())
 }
 
 /// The parent of the lowest canonical block that is kept: final, or below the first block that was ever read.

@@ -12,7 +12,7 @@ use streambook_model::{
     money::Amount,
     position::TopicPartition,
     records::{
-        backfill::{BackfilledBlock, ChainBackfill, RequestBackfill},
+        backfill::{BackfillRest, BackfilledBlock, ChainBackfill, RequestBackfill},
         chain::{
             ChainBlock, ChainFinalized, ChainHead, ChainRebuild, ExactAmount, TokenTransfer, TransferEvent,
             TransferStatus, WatchAddress, WatchTransaction,
@@ -312,6 +312,8 @@ impl World {
                 let (request, blocks) = rest.split_once(' ').unwrap();
                 let (blocks, problem) =
                     blocks.split_once(" but ").map_or((blocks, None), |(b, p)| (b, Some(p)));
+                let (blocks, rest) =
+                    blocks.split_once(" and on at ").map_or((blocks, None), |(b, r)| (b, Some(r)));
                 let blocks = blocks.split("; ").filter(|block| !block.is_empty() && *block != "nothing");
                 self.feed(ChainBackfill {
                     meta,
@@ -321,6 +323,7 @@ impl World {
                     blocks: blocks.map(found).collect(),
                     problem: problem.map(str::to_owned),
                     not_found: problem == Some("it is not found"),
+                    rest: rest.map(|rest| BackfillRest { number: height(rest), hash: hash(rest) }),
                 })
             }
             "watch" => {
