@@ -139,7 +139,13 @@ async fn forget_all_blocks(stage: &Stage<Development>) {
     stage.chain.mine(1).await;
     let last = stage.chain.head().await;
     stage.chain.node().chain().lock().finalize(last).unwrap();
-    until_standing(stage, "it is final", |now| now["finalized"] == last).await;
+    // How a chain stands is said with each head.
+    let probe = async || {
+        stage.chain.mine(1).await;
+        let now = standing(&stage.streambook);
+        if now["finalized"] == last { Ok(()) } else { Err(now.to_string()) }
+    };
+    stage.streambook.until("it is final", probe).await;
     // With each block that comes two are forgotten.
     stage.chain.mine(last).await;
     let head = stage.chain.head().await;

@@ -151,7 +151,10 @@ impl Services {
     }
 
     async fn of_chains(&self, request: chain::Request) -> Said {
-        tracing::info!(?request, "asked of the chains");
+        // Who only looks changes nothing.
+        if !matches!(request, chain::Request::Status) {
+            tracing::info!(?request, "asked of the chains");
+        }
         match self.chains.answer(request).await {
             Ok(answer) => Said::Chains(answer),
             Err(error) => Said::Failed { reason: format!("{error:#}") },

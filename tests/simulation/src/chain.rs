@@ -218,7 +218,9 @@ impl Chain {
 
     /// The canonical chain's last transactions with a transfer to an address.
     pub fn sent_to(&self, address: [u8; 20]) -> Vec<[u8; 32]> {
-        let first = self.blocks.head().reference().number.saturating_sub(20).max(1);
+        // Where blocks are soon forgotten, more of them that are.
+        let last = if self.look_back_seconds == DAY { 20 } else { 60 };
+        let first = self.blocks.head().reference().number.saturating_sub(last).max(1);
         let mut sent = Vec::new();
         for block in self.blocks.canonical_blocks(first) {
             for made in block.transactions() {

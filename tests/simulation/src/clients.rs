@@ -337,6 +337,11 @@ impl Clients {
                 Some(Target { address, amount, deadline, early: false, shared })
             })
             .collect();
+        // Somebody guesses an amount that a later payment will have: its time begins a minute before it is made.
+        let shared = |target: &&Target| target.shared;
+        let guessed = targets.iter().find(shared).copied().filter(|_| machine.random.chance(40));
+        let amount = 1_001 + i128::from(machine.random.below(6));
+        targets.extend(guessed.map(|target| Target { amount, ..target }));
         if machine.weather == Weather::Stormy && machine.random.chance(25) {
             targets
                 .extend(machine.random.pick(merchants).and_then(|merchant| self.early(*merchant, machine)));
