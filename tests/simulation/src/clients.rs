@@ -339,8 +339,8 @@ impl Clients {
             .collect();
         // Somebody guesses an amount that a later payment will have: its time begins a minute before it is made.
         let shared = |target: &&Target| target.shared;
-        let guessed = targets.iter().find(shared).copied().filter(|_| machine.random.chance(40));
-        let amount = 1_001 + i128::from(machine.random.below(6));
+        let guessed = targets.iter().find(shared).copied().filter(|_| machine.random.chance(60));
+        let amount = 1_001 + i128::from(machine.random.below(3));
         targets.extend(guessed.map(|target| Target { amount, ..target }));
         if machine.weather == Weather::Stormy && machine.random.chance(25) {
             targets

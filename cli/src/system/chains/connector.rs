@@ -61,7 +61,12 @@ impl Connector {
                 }
             };
             tracing::info!(chain = %self.id, "the connector begins anew");
+            self.health.report(&self.feed(), Condition::Running);
         }
+    }
+
+    fn feed(&self) -> String {
+        format!("chain/{}/feed", self.id)
     }
 
     /// The connector and its feed. They end once `stop` is cancelled, and all that was observed is appended.
@@ -70,7 +75,7 @@ impl Connector {
         let (observations, received) = mpsc::channel(OBSERVATIONS);
         let (status, shown) = watch::channel(ChainStatus::starting(self.id.0));
         let feed = Feed::new(Arc::clone(&self.log), self.id, System::clock());
-        let (name, health) = (format!("chain/{}/feed", self.id), self.health.clone());
+        let (name, health) = (self.feed(), self.health.clone());
         parts.spawn(show(self.id, shown, self.health.clone()));
         parts.spawn(async move {
             if let Err(error) = feed.run(received).await {
