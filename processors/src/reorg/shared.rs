@@ -75,7 +75,7 @@ fn is_known(watch: &ExactWatch, chain: &Chain, context: &Context<'_>) -> Result<
     };
     // What was told of it meanwhile makes it no other.
     let as_it_came = Watch { known_from: None, ..known.watch.clone() };
-    if (ExactWatch { waits: watch.waits, watch: as_it_came, ..known.clone() }) == *watch {
+    if (ExactWatch { waits: watch.waits, watch: as_it_came, ..known }) == *watch {
         return Ok(true);
     }
     if known.exact.from > until {
