@@ -3,8 +3,10 @@
 //! Every command exits non-zero with one clear line on an error, and takes `--json` where it prints results.
 
 mod bench;
+mod chain;
 mod commands;
 mod config;
+mod control;
 mod demo;
 mod output;
 mod system;

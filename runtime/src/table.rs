@@ -21,8 +21,9 @@ use crate::state::{State, StateError};
 /// The version of the tasks' state: of the values' encoding, of their types, and of which tables there are. It is raised with
 /// every change after which a task could not go on from a state of before without a mistake. 2: `reorg` looks back only where
 /// its table of last transfers names the address, which a state of before lacks; what was final can be reversed; payments,
-/// merchants and settings have terms and deposits.
-const VERSION: u8 = 2;
+/// merchants and settings have terms and deposits. 3: a watch of an exact amount keeps from which height on it was told of
+/// everything by itself, which nobody can know of one of before.
+const VERSION: u8 = 3;
 
 /// Something that can be part of a table's key. The bytes sort as the values do.
 pub trait Key {
@@ -303,7 +304,7 @@ mod tests {
             state.put(Bytes::from_static(&[1]), Bytes::copy_from_slice(&[version, 5]));
             let refused = TABLE.get(&state, ()).unwrap_err().to_string();
             assert!(
-                refused.contains(&format!("it has version {version}, this program writes 2")),
+                refused.contains(&format!("it has version {version}, this program writes 3")),
                 "{refused}"
             );
         }

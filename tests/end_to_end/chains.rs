@@ -89,6 +89,16 @@ fn answer(ended: &command::Ended) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chain_that_forked_below_finality_goes_on_after_a_rebuild() {
+    forked_and_rebuilt(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_that_forked_below_finality_is_rebuilt_in_the_running_process() {
+    forked_and_rebuilt(true).await;
+}
+
+/// The operator's way out, with the process stopped for it, or running all the while.
+async fn forked_and_rebuilt(running: bool) {
     let stage = Stage::<Development>::open().await.unwrap();
     let (mut tally, forced) =
         (Tally::default(), ReorgOptions { below_finality: BelowFinality::Force, ..ReorgOptions::default() });
@@ -123,11 +133,16 @@ async fn a_chain_that_forked_below_finality_goes_on_after_a_rebuild() {
     assert!(final_one > root);
 
     let Stage { chain, mut streambook, shop } = stage;
-    let running = command::ends(streambook.command("chain status").args(["--api", &streambook.api().url()]));
-    assert_eq!(running.code, Some(1), "{running:#?}");
-    streambook.stop().await;
     let status = command::ends(streambook.command("chain status").arg("--json"));
-    assert!(answer(&status)[0]["halted"].is_string() && status.code == Some(1), "{status:#?}");
+    let said = answer(&status)[0].clone();
+    assert!(said["halted"].is_string() && said["fork"].is_string() && status.code == Some(1), "{status:#?}");
+    let troubles = said["troubles"].as_array().unwrap();
+    assert!(troubles.iter().any(|trouble| trouble.to_string().contains("forked below finality")), "{said}");
+    if !running {
+        streambook.stop().await;
+        let status = command::ends(streambook.command("chain status").arg("--json"));
+        assert!(answer(&status)[0]["halted"].is_string() && status.code == Some(1), "{status:#?}");
+    }
     let dry = command::ends(streambook.command("chain rebuild").args(["--chain", "31337", "--json"]));
     let dry = answer(&dry);
     assert_eq!(
@@ -136,7 +151,13 @@ async fn a_chain_that_forked_below_finality_goes_on_after_a_rebuild() {
     );
     let done = command::ends(streambook.command("chain rebuild").args(["--chain", "31337", "--yes"]));
     assert_eq!(done.code, Some(0), "{done:#?}");
-    streambook.start_again().await;
+    if running {
+        // Once it is said to be done, it is.
+        let again = command::ends(streambook.command("chain rebuild").args(["--chain", "31337", "--yes"]));
+        assert!(again.code == Some(1) && again.err.contains("is not halted"), "{again:#?}");
+    } else {
+        streambook.start_again().await;
+    }
     let stage = Stage { chain, streambook, shop };
 
     let taken_back = stage.until_status(&open, "reversed").await;
@@ -212,23 +233,25 @@ async fn money_below_the_blocks_that_were_read_is_found_by_a_backfill_and_credit
     assert_eq!(stage.shop.payment(&missed.id).await["status"], "pending");
 
     let Stage { chain, mut streambook, shop } = stage;
-    let refused = command::ends(streambook.command("chain backfill").args(["--payment", &missed.id]));
-    assert!(refused.code == Some(1) && refused.err.contains("stop `streambook up` first"), "{refused:#?}");
     streambook.stop().await;
     let file = streambook.file("streambook.toml");
     let toml = std::fs::read_to_string(&file).unwrap().replace("start_block = 20", "start_block = 1");
     std::fs::write(&file, toml).unwrap();
+    // The first is asked for while nobody has the directory open, the others of the running process.
     let asked = [
         vec!["--payment", &missed.id, "--block", "1"],
         vec!["--payment", &missed.id, "--since", "2020-01-01T00:00:00Z"],
         vec!["--payment", &looked_up.id, "--transaction", &transaction],
         vec!["--payment", &looked_up.id],
     ];
-    for arguments in asked {
-        let done = command::ends(streambook.command("chain backfill").args(&arguments));
+    for (number, arguments) in asked.iter().enumerate() {
+        if number == 1 {
+            streambook.start_again().await;
+            streambook.until_ready().await;
+        }
+        let done = command::ends(streambook.command("chain backfill").args(arguments));
         assert_eq!(done.code, Some(0), "{done:#?}");
     }
-    streambook.start_again().await;
     let stage = Stage { chain, streambook, shop };
     let completed = stage.until_status(&missed, "completed").await;
     assert_eq!(transfer_statuses(&completed), ["confirmed", "confirmed"]);
@@ -239,18 +262,18 @@ async fn money_below_the_blocks_that_were_read_is_found_by_a_backfill_and_credit
     }
     stage.until_books_are(&tally).await;
     let Stage { mut streambook, .. } = stage;
-    // Each of the four is asked for and closed; a search that was cut off by a stop begins again.
-    let mut told = 0;
-    for _ in 0..30 {
-        told = streambook.records().await["chain.requests"];
-        if told == 8 {
-            break;
-        }
-    }
-    assert_eq!(told, 8, "{}", streambook.log_tail());
+    // Each of the four is asked for and closed.
+    let probe = async || {
+        let status = command::ends(streambook.command("chain status").arg("--json"));
+        let searches = answer(&status)[0]["backfills"].clone();
+        let is_done = |one: &Value| one["state"] == "done";
+        let all = searches.as_array().is_some_and(|all| all.len() == 4 && all.iter().all(is_done));
+        if all { Ok(searches) } else { Err(searches.to_string()) }
+    };
+    let searches = streambook.until("all are searched for", probe).await;
     streambook.stop().await;
     let status = command::ends(streambook.command("chain status").arg("--json"));
-    let searches = answer(&status)[0]["backfills"].clone();
+    assert_eq!(answer(&status)[0]["backfills"], searches);
     let said: Vec<_> =
         searches.as_array().unwrap().iter().map(|one| (&one["state"], &one["reported"])).collect();
     let (done, count) = (json!("done"), [json!(2), json!(0), json!(1), json!(0)]);

@@ -108,7 +108,7 @@ async fn a_row_that_is_changed_under_a_running_process_is_found_by_asking_it() {
 async fn the_socket_is_its_owners_alone_and_goes_with_the_process() {
     use std::os::unix::fs::PermissionsExt;
     let mut streambook = Streambook::start(Settings::without_chain()).await;
-    let socket = streambook.data().join("verify.sock");
+    let socket = streambook.data().join("control.sock");
     assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
     // What a killed process leaves is in nobody's way.
     streambook.kill();

@@ -20,11 +20,18 @@ const OWN: &str = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed";
 
 /// A shop with an address of its own and a tolerance of a hundredth, and a chain that wants finality from 100 tokens on.
 async fn open() -> Stage<Development> {
+    let stage = open_with(|toml| toml).await;
+    stage.streambook.until_ready().await;
+    stage
+}
+
+/// The same, with its settings changed; it may not be ready yet.
+async fn open_with(change: impl Fn(String) -> String) -> Stage<Development> {
     let chain = Development::start().await.unwrap();
     let mut settings = Settings::on(&chain);
     settings.toml.push_str("[[tier]]\nasset = \"usdc:31337\"\nfrom = \"100\"\nfinality = \"finalized\"\n");
+    settings.toml = change(settings.toml);
     let streambook = Streambook::start(settings).await;
-    streambook.until_ready().await;
     let shop = Shop::open(&streambook, "shop").await;
     let mut update = streambook.administration("merchants update");
     update.args([&shop.id, "--address", &format!("31337={OWN}"), "--tolerance-ppm", "10000"]);
@@ -107,6 +114,133 @@ async fn payments_to_one_address_are_told_apart_by_their_amounts() {
     tally.applied(TOKEN, token("5.000002"));
     tally.applied(TOKEN, token("5.000001"));
     stage.until_books_are(&tally).await;
+    stage.streambook.stop_and_verify().await;
+}
+
+/// How the chain stands, by the running process.
+fn standing(streambook: &Streambook) -> Value {
+    let status = command::ends(streambook.command("chain status").arg("--json"));
+    let said: Value =
+        serde_json::from_str(&status.out).unwrap_or_else(|error| panic!("{error}: {status:#?}"));
+    said[0].clone()
+}
+
+async fn until_standing(stage: &Stage<Development>, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    let probe = async || {
+        let now = standing(&stage.streambook);
+        if is(&now) { Ok(now) } else { Err(now.to_string()) }
+    };
+    stage.streambook.until(what, probe).await
+}
+
+/// Sets the chain's clock forward, and lets the process forget every block there is now.
+async fn forget_all_blocks(stage: &Stage<Development>) {
+    stage.chain.advance(600).await;
+    stage.chain.mine(1).await;
+    let last = stage.chain.head().await;
+    stage.chain.node().chain().lock().finalize(last).unwrap();
+    // How a chain stands is said with each head.
+    let probe = async || {
+        stage.chain.mine(1).await;
+        let now = standing(&stage.streambook);
+        if now["finalized"] == last { Ok(()) } else { Err(now.to_string()) }
+    };
+    stage.streambook.until("it is final", probe).await;
+    // With each block that comes two are forgotten.
+    stage.chain.mine(last).await;
+    let head = stage.chain.head().await;
+    until_standing(stage, "the head is there", |now| now["head"] == head).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claimed_transaction_in_a_block_that_is_forgotten_is_looked_up_and_credited_once() {
+    let stage = open_with(|toml| toml + "[data]\nlook_back_seconds = 60\n").await;
+    let (first, second) = (ask_exact(&stage, "5").await, ask_exact(&stage, "5").await);
+    stage.chain.mine(2).await;
+    send(&stage, "5.000002").await;
+    let round = send(&stage, "5").await;
+    stage.chain.mine(CONFIRMATIONS).await;
+    stage.until_status(&handle(&second), "completed").await;
+    forget_all_blocks(&stage).await;
+    let claim = async |payment: &Value, hash: &str| {
+        let path = format!("/v1/payments/{}/claim", text(payment, "id"));
+        stage.shop.api.done(&path, &json!({ "transaction_hash": hash })).await;
+    };
+    claim(&first, &round).await;
+    let claimed = stage.until_status(&handle(&first), "completed").await;
+    assert_eq!(
+        (&claimed["claims"][0]["status"], &claimed["amount_received"]),
+        (&json!("matched"), &json!("5.00"))
+    );
+    // Other searches find both transfers, that of a new payment's watch by itself, and neither counts again. A claimed
+    // transaction that nobody knows waits.
+    let unknown = format!("0x{}", "ab".repeat(32));
+    let third = ask_exact(&stage, "7").await;
+    let search =
+        command::ends(stage.streambook.command("chain backfill").args(["--payment", &text(&first, "id")]));
+    assert_eq!(search.code, Some(0), "{search:#?}");
+    let all_done = |now: &Value| {
+        let searches = now["backfills"].as_array().unwrap();
+        searches.len() == 3 && searches.iter().all(|one| one["state"] == "done")
+    };
+    let now = until_standing(&stage, "all searches are done", all_done).await;
+    let reported: Vec<_> = now["backfills"].as_array().unwrap().iter().map(|one| &one["reported"]).collect();
+    assert_eq!(reported, [&json!(1), &json!(0), &json!(0)], "{now}");
+    claim(&third, &unknown).await;
+    assert_eq!(stage.shop.payment(&text(&third, "id")).await["claims"][0]["status"], "waiting");
+    let mut tally = Tally::default();
+    tally.applied(TOKEN, token("5.000002"));
+    tally.applied(TOKEN, token("5"));
+    stage.until_books_are(&tally).await;
+    // What is nobody's amount was put aside when it came, and not again.
+    let letters = stage.streambook.admin().get("/v1/dead-letters").await;
+    let codes: Vec<_> = letters["data"].as_array().unwrap().iter().map(|letter| &letter["code"]).collect();
+    assert_eq!(codes, [&json!("unmatched_transfer")], "{letters}");
+    stage.streambook.stop_and_verify().await;
+}
+
+/// The chain is read from a block on that is above those with the money: only a search below it can find that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exact_amounts_in_old_blocks_are_found_by_one_search_and_credited_once() {
+    let mut stage =
+        open_with(|toml| toml.replacen("confirmations =", "start_block = 20\nconfirmations =", 1)).await;
+    let (first, second) = (ask_exact(&stage, "5").await, ask_exact(&stage, "5").await);
+    stage.chain.mine(2).await;
+    send(&stage, "5.000002").await;
+    send(&stage, "4").await;
+    stage.chain.mine(2).await;
+    send(&stage, "5.000001").await;
+    stage.chain.mine(30).await;
+    let head = stage.chain.head().await;
+    until_standing(&stage, "the head is there", |now| now["head"] == head).await;
+    stage.streambook.stop().await;
+    let file = stage.streambook.file("streambook.toml");
+    let toml = std::fs::read_to_string(&file).unwrap().replace("start_block = 20", "start_block = 1");
+    std::fs::write(&file, toml).unwrap();
+    stage.streambook.start_again().await;
+    stage.streambook.until_ready().await;
+    for payment in [&first, &second] {
+        let id = text(payment, "id");
+        let search = command::ends(stage.streambook.command("chain backfill").args(["--payment", &id]));
+        assert_eq!(search.code, Some(0), "{search:#?}");
+    }
+    for payment in [&first, &second] {
+        stage.until_status(&handle(payment), "completed").await;
+    }
+    let all_done = |now: &Value| {
+        let searches = now["backfills"].as_array().unwrap();
+        searches.len() == 2 && searches.iter().all(|one| one["state"] == "done")
+    };
+    let now = until_standing(&stage, "both searches are done", all_done).await;
+    let reported: Vec<_> = now["backfills"].as_array().unwrap().iter().map(|one| &one["reported"]).collect();
+    assert_eq!(reported, [&json!(2), &json!(0)], "{now}");
+    let mut tally = Tally::default();
+    tally.applied(TOKEN, token("5.000002"));
+    tally.applied(TOKEN, token("5.000001"));
+    stage.until_books_are(&tally).await;
+    let letters = stage.streambook.admin().get("/v1/dead-letters").await;
+    let codes: Vec<_> = letters["data"].as_array().unwrap().iter().map(|letter| &letter["code"]).collect();
+    assert_eq!(codes, [&json!("unmatched_transfer")], "{letters}");
     stage.streambook.stop_and_verify().await;
 }
 

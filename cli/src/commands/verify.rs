@@ -8,7 +8,7 @@ use streambook_log::LogError;
 use super::Source;
 use crate::{
     config::{Config, Engine},
-    output,
+    control, output,
     system::{self, Layout},
     verify::{self, Report, VerifyFailure, present},
 };
@@ -65,7 +65,7 @@ async fn own(config: &Config) -> anyhow::Result<Report> {
     match Box::pin(verified).await {
         // Another process has it: that one looks at its own log, by the same code.
         Err(VerifyFailure::Open(LogError::InUse { .. })) => {
-            Ok(verify::live::ask(&config.data.dir, &mut bar).await?)
+            Ok(control::verify(&config.data.dir, &mut bar).await?)
         }
         verified => Ok(verified?),
     }

@@ -42,14 +42,17 @@ use tokio_util::sync::CancellationToken;
 use self::shared::Shared;
 pub(crate) use self::{
     bootstrap::AdminKey,
+    chains::Connectors,
     parts::{Part, Partitions, Parts, instance},
     processors::all as processors,
     shared::{connect, look},
     telemetry::{install_logging, install_metrics},
 };
 use crate::{
+    chain::{Chains, Running},
     config::{Config, Engine},
-    verify::live,
+    control::{self, Services},
+    verify::Verifier,
 };
 
 /// How long parts may take to end when they are asked to.
@@ -200,10 +203,11 @@ impl System {
         let board = place.map(|place| place.board);
         system.start_surface(config, parts, board.as_ref(), listener, metrics).await?;
         system.start_sinks(config, parts, board.as_ref())?;
-        if parts.has(Part::Chain) {
-            chains::start(&mut system, config).await?;
-        }
-        system.look_after(config)?;
+        let connectors = match parts.has(Part::Chain) {
+            true => chains::start(&mut system, config).await?,
+            false => Connectors::default(),
+        };
+        system.look_after(config, connectors)?;
         Ok(system)
     }
 
@@ -234,18 +238,20 @@ impl System {
         }
     }
 
-    /// Retention, the store's health, and whoever asks for a proof. On a shared log `verify` reads the log itself, and
-    /// retention is the cluster's.
-    fn look_after(&mut self, config: &Config) -> anyhow::Result<()> {
+    /// Retention, the store's health, and whoever asks for a proof or for something of the chains. On a shared log commands read
+    /// the log themselves, and retention is the cluster's.
+    fn look_after(&mut self, config: &Config, connectors: Connectors) -> anyhow::Result<()> {
         let (store, health, stop) = (Arc::clone(&self.store), self.health.clone(), self.stop.clone());
         if config.log.engine == Engine::Fluvio {
             self.parts.spawn(upkeep::run(store, None, health, stop));
             return Ok(());
         }
-        let (data, sql) = (config.data.dir.clone(), Layout::of(config).sql);
-        let verifier = live::Server::bind(data, Arc::clone(&store), processors(), sql)?;
+        let verifier = Verifier::new(Arc::clone(&store), processors(), Layout::of(config).sql);
         let trimming: Arc<Mutex<()>> = verifier.trimming();
-        self.parts.spawn(verifier.run(stop.clone()));
+        let running = Some(Running { connectors, health: health.clone() });
+        let chains = Chains::new(Arc::clone(&self.log), config.chain.clone(), running);
+        let server = control::Server::bind(config.data.dir.clone(), Services { verifier, chains })?;
+        self.parts.spawn(server.run(stop.clone()));
         self.parts.spawn(upkeep::run(store, Some(trimming), health, stop));
         Ok(())
     }

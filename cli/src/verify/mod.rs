@@ -14,15 +14,15 @@
 //! what it holds of each task must be the beginning of what a replay of its inbox sends. What a sender has sent again, and
 //! what came before a record that it follows, is left out, as by every receiver ([`records`], [`resent`]).
 //!
-//! Beside a running `up` ([`live`]) the same code works on a log that goes on, with less of the machine: every task is
+//! Beside a running `up` ([`beside`]) the same code works on a log that goes on, with less of the machine: every task is
 //! replayed up to where it stood at the start ([`cut`]), and what has only a last state is compared at one moment at a time.
 //!
 //! The exit code is [`Outcome::exit_code`], and 2 for a [`VerifyFailure`].
 
+mod beside;
 mod books;
 mod cut;
 mod flow;
-pub(crate) mod live;
 mod manner;
 mod mirror;
 mod outputs;
@@ -59,6 +59,11 @@ use streambook_model::{
 use streambook_runtime::{processor::Processor, step::task_name};
 use streambook_sinks::sql::SqlConfig;
 
+pub(crate) use self::{
+    beside::Verifier,
+    progress::{Progress, Silent, Stage},
+    report::{Difference, Outcome, Report, VerifyFailure},
+};
 use self::{
     cut::Cuts,
     flow::Flows,
@@ -71,10 +76,6 @@ use self::{
     scratch::Scratch,
     sql::Sql,
     told::Told,
-};
-pub(crate) use self::{
-    progress::{Progress, Stage},
-    report::{Difference, Outcome, Report, VerifyFailure},
 };
 
 /// Opens the log of a directory and verifies it. Damage that keeps it from being opened is a difference.

@@ -34,11 +34,9 @@ pub(crate) trait Progress: Send + Sync {
 }
 
 /// Tells nobody.
-#[cfg(test)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Silent;
 
-#[cfg(test)]
 impl Progress for Silent {
     fn update(&mut self, _: Stage, _: u64, _: u64) {}
 }

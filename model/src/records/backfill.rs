@@ -4,7 +4,7 @@
 use apache_avro::AvroSchema;
 use serde::{Deserialize, Serialize};
 
-use super::chain::TokenTransfer;
+use super::chain::{ExactAmount, TokenTransfer};
 use crate::{
     bytes::{Address, BlockHash, TxHash},
     chain::{BlockNumber, ChainId},
@@ -13,8 +13,8 @@ use crate::{
     time::Timestamp,
 };
 
-/// An operator, or a book with a claim, asks for older transfers to an address that is watched. With neither a time nor a
-/// height the search goes down to the block the chain is read from.
+/// An operator asks for older transfers to an address that is watched. With neither a time nor a height the search goes down
+/// to the block the chain is read from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, AvroSchema)]
 #[avro(namespace = "streambook")]
 pub struct RequestBackfill {
@@ -37,9 +37,12 @@ pub struct RequestBackfill {
     /// Only this transaction is looked up, wherever it is; time and height say nothing then.
     #[serde(default)]
     pub tx_hash: Option<TxHash>,
-    /// Only transfers from this sender count: a claim is bound to its payer.
+    /// Only transfers from this sender count.
     #[serde(default)]
     pub payer: Option<Address>,
+    /// The payment's exact amount, where payments share the address: whatever is found there is matched as when it came.
+    #[serde(default)]
+    pub exact: Option<ExactAmount>,
 }
 
 /// The reorg processor asks the chain's connector to search blocks that it keeps no longer.
@@ -90,11 +93,29 @@ pub struct ChainBackfill {
     /// The lowest block that was searched; none where none was.
     #[serde(default)]
     pub from_number: Option<BlockNumber>,
-    /// The blocks that hold transfers to the address, lowest first.
+    /// The blocks that hold transfers to the address, lowest first; of a transaction that was looked up its block, also where
+    /// it holds none.
     pub blocks: Vec<BackfilledBlock>,
     /// Why not all was searched that was asked for, where that is so.
     #[serde(default)]
     pub problem: Option<String>,
+    /// The transaction that was looked up is in none of the blocks that were asked for: no node knows it, or it is in a later
+    /// one, of which the watch is told by itself.
+    #[serde(default)]
+    pub not_found: bool,
+    /// Where the search goes on below this answer, which is full. It is asked for as a request of its own.
+    #[serde(default)]
+    pub rest: Option<BackfillRest>,
+}
+
+/// The highest block that is still to be searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, AvroSchema)]
+#[avro(namespace = "streambook")]
+pub struct BackfillRest {
+    /// Its height.
+    pub number: BlockNumber,
+    /// Its hash.
+    pub hash: BlockHash,
 }
 
 /// A verified, final block with what was asked for.

@@ -1,6 +1,7 @@
 //! Claimed transactions: what the payment's own payer has sent to the shared address in this transaction, and what is not
 //! another payment's by its exact amount, is the payment's. A claim looks back first, as far as the payment's time goes, and then
-//! waits. What does not count is refused with the reason, and can be claimed for another payment.
+//! waits. Where blocks of that time are kept no longer, its transaction is looked up there ([`backfill`]) and judged the same way.
+//! What does not count is refused with the reason, and can be claimed for another payment.
 //!
 //! A transfer that was counted stays the payment's ([`CLAIMED`]); in whichever block its transaction comes again, it is looked
 //! at anew.
@@ -8,19 +9,26 @@
 use streambook_model::{
     bytes::{Address, TxHash},
     chain::ChainId,
-    records::chain::{ClaimRefused, TokenTransfer, WatchTransaction},
+    id::PaymentId,
+    message::Message,
+    records::{
+        backfill::ChainBackfill,
+        chain::{ClaimRefused, TokenTransfer, WatchTransaction},
+    },
     time::Timestamp,
     topics,
 };
 use streambook_runtime::processor::{Context, Fault};
 
 use super::{
-    MAX_HALTED_WATCHES, MAX_LOOK_BACK,
+    MAX_HALTED_WATCHES, MAX_LOOK_BACK, backfill,
     change::BlockRef,
     report, settle, shared,
-    tables::{Block, CLAIMED, CLAIMS, Chain, Claim, HALTED_CLAIMS, WATCHES, Watch, block_of, transfers_of},
+    tables::{Backfill, Block, CLAIMED, CLAIMS, Chain, Claim, HALTED_CLAIMS, Watch, block_of, transfers_of},
     watches::{self, Owner},
 };
+
+type Key = (ChainId, TxHash, (Address, Address));
 
 /// What a claim's transaction has at the address.
 #[derive(Debug, Default)]
@@ -33,28 +41,32 @@ struct Found {
     is_nobodys: bool,
 }
 
-/// Takes a claim.
+/// Takes a claim. One that is here already looks again, where nothing was found for it: a letter about it is retried.
 pub(super) fn take(
     arrived: &WatchTransaction,
-    chain: &Chain,
+    chain: &mut Chain,
     context: &mut Context<'_>,
 ) -> Result<(), Fault> {
     watches::check_accepted(&arrived.asset, arrived.token, chain, context)?;
-    if !WATCHES.get(&context.state, (chain.id, arrived.address))?.is_some_and(|watches| watches.is_empty()) {
+    if !shared::is_shared(arrived.address, chain, context)? {
         let reason = format!("{} is not an address that payments share", arrived.address);
         return Err(Fault::dead_letter("address_not_shared", reason));
     }
     let claim = claim_of(arrived, chain.halted.is_some());
-    if let Some(known) = CLAIMS.get(&context.state, key(&claim, chain))? {
-        if known.watch.payment != claim.watch.payment {
+    match CLAIMS.get(&context.state, key(&claim, chain))? {
+        Some(known) if known.watch.payment != claim.watch.payment => {
             refuse(&claim, "it is claimed for another payment", chain, context);
+            return Ok(());
         }
-        return Ok(());
-    }
-    watches::check_room(chain, context)?;
-    CLAIMS.put(&mut context.state, key(&claim, chain), &claim)?;
-    if claim.waits {
-        return Ok(HALTED_CLAIMS.put(&mut context.state, key(&claim, chain), &claim)?);
+        Some(known) if known.waits || known.looked_up || chain.halted.is_some() => return Ok(()),
+        Some(_) => {}
+        None => {
+            watches::check_room(chain, context)?;
+            CLAIMS.put(&mut context.state, key(&claim, chain), &claim)?;
+            if claim.waits {
+                return Ok(HALTED_CLAIMS.put(&mut context.state, key(&claim, chain), &claim)?);
+            }
+        }
     }
     look_back(&claim, chain, context)?;
     settle::all(chain, context)
@@ -71,10 +83,10 @@ fn claim_of(arrived: &WatchTransaction, waits: bool) -> Claim {
         known_from: None,
     };
     let WatchTransaction { tx_hash, address, payer, from, until, .. } = *arrived;
-    Claim { tx_hash, address, payer, from, until, watch, waits }
+    Claim { tx_hash, address, payer, from, until, watch, waits, looked_up: false }
 }
 
-fn key(claim: &Claim, chain: &Chain) -> (ChainId, TxHash, (Address, Address)) {
+fn key(claim: &Claim, chain: &Chain) -> Key {
     (chain.id, claim.tx_hash, (claim.address, claim.watch.token))
 }
 
@@ -109,23 +121,23 @@ pub(super) fn count(
 }
 
 /// A transfer of a claimed transaction came and is nobody's, or another's: its claim is refused, unless another of the
-/// transaction counts.
+/// transaction counts. `of_block` are its block's transfers to the address, at least.
 pub(super) fn refuse_other(
     transfer: &TokenTransfer,
+    of_block: &[TokenTransfer],
     place: BlockRef,
     block: &Block,
     chain: &Chain,
     context: &mut Context<'_>,
 ) -> Result<(), Fault> {
     let Some(claim) = claim_on(transfer, chain, context)?.filter(|claim| !claim.waits) else { return Ok(()) };
-    let mut found = Found::default();
-    look_at(&claim, place, block, &mut found, chain, context)?;
+    let found = look_at(&claim, of_block, place, block, chain, context)?;
     decide(&claim, &found, chain, context);
     Ok(())
 }
 
 /// The chain goes on: claims that came meanwhile look back.
-pub(super) fn look_back_now(chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
+pub(super) fn look_back_now(chain: &mut Chain, context: &mut Context<'_>) -> Result<(), Fault> {
     let most = usize::try_from(MAX_HALTED_WATCHES).unwrap_or(usize::MAX);
     for waiting in HALTED_CLAIMS.scan_prefix(&context.state, chain.id, most)? {
         HALTED_CLAIMS.delete(&mut context.state, key(&waiting, chain));
@@ -136,45 +148,115 @@ pub(super) fn look_back_now(chain: &Chain, context: &mut Context<'_>) -> Result<
     Ok(())
 }
 
-/// Counts what is canonical already; refuses the claim where there is something and nothing of it counts. A transaction is in
-/// one canonical block at most.
-fn look_back(claim: &Claim, chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
+/// Counts what is canonical already, and has older blocks searched where nothing is.
+fn look_back(claim: &Claim, chain: &mut Chain, context: &mut Context<'_>) -> Result<(), Fault> {
+    if !count_recent(claim, chain, context)? && backfill::ask_for_claim(claim, chain, context)? {
+        let asked = Claim { looked_up: true, ..claim.clone() };
+        CLAIMS.put(&mut context.state, key(claim, chain), &asked)?;
+    }
+    Ok(())
+}
+
+/// Counts what the blocks that are kept have; refuses the claim where there is something and nothing of it counts. Says whether
+/// there is something. A transaction is in one canonical block at most.
+fn count_recent(claim: &Claim, chain: &Chain, context: &mut Context<'_>) -> Result<bool, Fault> {
     let mut recent = shared::recent_since(claim.from, claim.address, chain, context)?;
     if recent.len() > MAX_LOOK_BACK {
         recent.truncate(MAX_LOOK_BACK);
         watches::tell_incomplete(&claim.watch, &claim.address, None, chain, context)?;
     }
+    let mut is_found = false;
     for of_block in recent.chunk_by(|a, b| a.block == b.block) {
         let Some(place) = of_block.first().map(|recent| recent.block) else { continue };
         if !shared::is_canonical(place.number, &place.hash, chain, context)? {
             continue;
         }
         let block = block_of(chain, &place.hash, context)?;
-        let mut found = Found::default();
-        look_at(claim, place, &block, &mut found, chain, context)?;
+        let transfers = transfers_of(chain, &block, &place.hash, context)?;
+        let found = look_at(claim, &transfers, place, &block, chain, context)?;
         for transfer in &found.to_count {
             count(&claim.watch, transfer, place, &block, chain, context)?;
         }
         decide(claim, &found, chain, context);
+        is_found |= found.is_something();
     }
-    Ok(())
+    Ok(is_found)
+}
+
+/// The look-up for a claim was answered, and what it found is judged. Says whether the answer has settled it: the claim is
+/// decided, or its transaction may still come.
+pub(super) fn looked_up(
+    answer: &ChainBackfill,
+    open: &Backfill,
+    chain: &Chain,
+    context: &mut Context<'_>,
+) -> Result<bool, Fault> {
+    let Some(tx_hash) = open.search.tx_hash else { return Ok(false) };
+    let at = (chain.id, tx_hash, (open.address, open.token));
+    let of_payment = |claim: &Claim| claim.watch.payment == open.payment;
+    let Some(claim) = CLAIMS.get(&context.state, at)?.filter(of_payment) else { return Ok(true) };
+    let claim = Claim { looked_up: false, ..claim };
+    let mut of_answer = answer.blocks.iter().flat_map(|block| &block.transfers);
+    let is_wanted = |transfer: &TokenTransfer| {
+        (transfer.tx_hash, transfer.to, transfer.token) == (tx_hash, open.address, open.token)
+    };
+    // The transaction is known as a whole where its block is there and no problem with it.
+    let is_known = !answer.blocks.is_empty() && answer.problem.is_none();
+    let is_there = of_answer.any(is_wanted);
+    if is_known && !is_there {
+        CLAIMS.delete(&mut context.state, at);
+        refuse(&claim, "it sends nothing of the payment's token to the address", chain, context);
+        return Ok(true);
+    }
+    CLAIMS.put(&mut context.state, at, &claim)?;
+    Ok(is_there || answer.not_found)
+}
+
+/// A claim as the record that asks for it again; none where it is there no more.
+pub(super) fn record(
+    payment: PaymentId,
+    (tx_hash, address, token): (Option<TxHash>, Address, Address),
+    chain: &Chain,
+    context: &Context<'_>,
+) -> Result<Option<Message>, Fault> {
+    let Some(tx_hash) = tx_hash else { return Ok(None) };
+    let claim = CLAIMS.get(&context.state, (chain.id, tx_hash, (address, token)))?;
+    let Some(claim) = claim.filter(|claim| claim.watch.payment == payment) else { return Ok(None) };
+    let Claim { payer, from, until, watch, .. } = claim;
+    let record = WatchTransaction {
+        meta: context.meta(context.input().occurred_at),
+        chain: chain.id,
+        merchant: watch.merchant,
+        payment,
+        address,
+        asset: watch.asset,
+        token,
+        tx_hash,
+        payer,
+        deadline: watch.deadline,
+        from,
+        until,
+        policy: watch.policy,
+    };
+    Ok(Some(record.into()))
 }
 
 fn look_at(
     claim: &Claim,
+    of_block: &[TokenTransfer],
     place: BlockRef,
     block: &Block,
-    found: &mut Found,
     chain: &Chain,
     context: &Context<'_>,
-) -> Result<(), Fault> {
+) -> Result<Found, Fault> {
     let wanted = (claim.tx_hash, claim.address, claim.watch.token);
-    for transfer in transfers_of(chain, block, &place.hash, context)? {
+    let mut found = Found::default();
+    for transfer in of_block {
         if (transfer.tx_hash, transfer.to, transfer.token) != wanted {
             continue;
         }
-        match watches::owner_of(&transfer, place, block.time, chain, context)? {
-            Owner::Claim(_) => found.to_count.push(transfer),
+        match watches::owner_of(transfer, place, block.time, chain, context)? {
+            Owner::Claim(_) => found.to_count.push(transfer.clone()),
             Owner::Watch(watch) | Owner::Exact(watch) if watch.payment == claim.watch.payment => {
                 found.is_own = true;
             }
@@ -182,7 +264,13 @@ fn look_at(
             Owner::Unmatched | Owner::OtherToken(_) | Owner::Nobody => found.is_nobodys = true,
         }
     }
-    Ok(())
+    Ok(found)
+}
+
+impl Found {
+    fn is_something(&self) -> bool {
+        !self.to_count.is_empty() || self.is_own || self.is_anothers || self.is_nobodys
+    }
 }
 
 /// A claim of which something was found, and nothing counts, is over.

@@ -33,16 +33,17 @@ pub(super) fn included(
     chain: &Chain,
     context: &mut Context<'_>,
 ) -> Result<(), Fault> {
-    for transfer in transfers_of(chain, block, &place.hash, context)? {
-        match watches::owner_of(&transfer, place, block.time, chain, context)? {
-            Owner::Watch(watch) => seen(&watch, &transfer, place, block, chain, context)?,
+    let transfers = transfers_of(chain, block, &place.hash, context)?;
+    for transfer in &transfers {
+        match watches::owner_of(transfer, place, block.time, chain, context)? {
+            Owner::Watch(watch) => seen(&watch, transfer, place, block, chain, context)?,
             Owner::Exact(watch) => {
-                seen(&watch, &transfer, place, block, chain, context)?;
-                claims::refuse_other(&transfer, place, block, chain, context)?;
+                seen(&watch, transfer, place, block, chain, context)?;
+                claims::refuse_other(transfer, &transfers, place, block, chain, context)?;
             }
-            Owner::Claim(watch) => claims::count(&watch, &transfer, place, block, chain, context)?,
-            Owner::OtherToken(watch) => unexpected(&watch, &transfer, place, block, chain, context)?,
-            Owner::Unmatched => shared::unmatched(&transfer, place, block, chain, context)?,
+            Owner::Claim(watch) => claims::count(&watch, transfer, place, block, chain, context)?,
+            Owner::OtherToken(watch) => unexpected(&watch, transfer, place, block, chain, context)?,
+            Owner::Unmatched => shared::unmatched(transfer, &transfers, place, block, chain, context)?,
             Owner::Nobody => {}
         }
     }

@@ -2,12 +2,14 @@
 //! time. What has no payment's amount is a dead letter with the transaction, so that no money goes unseen.
 //!
 //! The books give out amounts such that no two watches have one amount at one time; a watch that contradicts this is refused.
-//! A watch looks back as far as its own time begins, so what somebody sent before it was made is never credited to it.
+//! A watch looks back as far as its own time begins, so what somebody sent before it was made is never credited to it. Where
+//! blocks of that time are kept no longer, they are searched ([`backfill`]).
 //! A transfer that comes before its watch is reported as unmatched first, and is the payment's once the watch is here.
 
 use streambook_model::{
     bytes::{Address, BlockHash},
     chain::{BlockNumber, ChainId},
+    id::PaymentId,
     money::Amount,
     records::chain::{ExactAmount, TokenTransfer, WatchAddress},
     time::Timestamp,
@@ -15,12 +17,12 @@ use streambook_model::{
 use streambook_runtime::processor::{Context, Fault};
 
 use super::{
-    MAX_HALTED_WATCHES, MAX_LOOK_BACK,
+    MAX_HALTED_WATCHES, MAX_LOOK_BACK, backfill,
     change::BlockRef,
     claims, letters, report, settle,
     tables::{
-        BLOCKS, Block, CANONICAL, CLAIMED, Chain, EXACT, ExactWatch, HALTED_EXACT, LAST_RECENT, RECENT,
-        Recent, TOKENS, WATCHES, block_of, transfers_of,
+        BLOCKS, Block, CANONICAL, CLAIMED, Chain, EXACT, ExactWatch, HALTED_EXACT, JUDGED_FROM, LAST_RECENT,
+        RECENT, Recent, TOKENS, WATCHES, Watch, block_of, transfers_of,
     },
     watches::{self, Owner},
 };
@@ -31,22 +33,26 @@ type Key = (ChainId, Address, (Address, Amount, Timestamp));
 pub(super) fn take(
     arrived: &WatchAddress,
     exact: ExactAmount,
-    chain: &Chain,
+    chain: &mut Chain,
     context: &mut Context<'_>,
 ) -> Result<(), Fault> {
     let waits = chain.halted.is_some();
-    let watch = ExactWatch { address: arrived.address, watch: watches::watch_of(arrived), exact, waits };
+    let mut watch = ExactWatch { address: arrived.address, watch: watches::watch_of(arrived), exact, waits };
     if is_known(&watch, chain, context)? {
         return Ok(());
     }
     watches::check_room(chain, context)?;
     mark_shared(&watch, chain, context)?;
+    if !waits {
+        watch.watch.known_from = backfill::known_from(chain, context)?;
+    }
     EXACT.put(&mut context.state, key(&watch, chain), &watch)?;
     watches::note_deadline(&watch.watch, chain, context)?;
     if waits {
         return Ok(HALTED_EXACT.put(&mut context.state, key(&watch, chain), &watch)?);
     }
     tell_recent(&watch, chain, context)?;
+    backfill::ask_for_exact(&watch, chain, context)?;
     settle::all(chain, context)
 }
 
@@ -67,7 +73,9 @@ fn is_known(watch: &ExactWatch, chain: &Chain, context: &Context<'_>) -> Result<
     let Some(known) = first_ending(watch.address, watch.watch.token, amount, from, chain, context)? else {
         return Ok(false);
     };
-    if (ExactWatch { waits: watch.waits, ..known.clone() }) == *watch {
+    // What was told of it meanwhile makes it no other.
+    let as_it_came = Watch { known_from: None, ..known.watch.clone() };
+    if (ExactWatch { waits: watch.waits, watch: as_it_came, ..known }) == *watch {
         return Ok(true);
     }
     if known.exact.from > until {
@@ -91,19 +99,42 @@ fn first_ending(
     Ok(EXACT.scan(&context.state, from, to, 1)?.into_iter().next())
 }
 
-/// Notes that payments share the address. It cannot be one payment's own.
+/// The watch of a payment with this exact amount.
+pub(super) fn watch_of(
+    payment: PaymentId,
+    address: Address,
+    token: Address,
+    exact: ExactAmount,
+    chain: &Chain,
+    context: &Context<'_>,
+) -> Result<Option<Watch>, Fault> {
+    let found = EXACT.get(&context.state, (chain.id, address, (token, exact.amount, exact.until)))?;
+    Ok(found.map(|found| found.watch).filter(|watch| watch.payment == payment))
+}
+
+/// Whether payments share the address.
+pub(super) fn is_shared(address: Address, chain: &Chain, context: &Context<'_>) -> Result<bool, Fault> {
+    Ok(WATCHES.get(&context.state, (chain.id, address))?.is_some_and(|own| own.is_empty()))
+}
+
+/// Notes that payments share the address, and from which height on what comes there is judged. It cannot be one payment's own.
 fn mark_shared(watch: &ExactWatch, chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
     let at = (chain.id, watch.address);
     match WATCHES.get(&context.state, at)? {
-        None => Ok(WATCHES.put(&mut context.state, at, &Vec::new())?),
-        Some(watches) => match watches.first() {
-            None => Ok(()),
-            Some(own) => {
+        None => WATCHES.put(&mut context.state, at, &Vec::new())?,
+        Some(watches) => {
+            if let Some(own) = watches.first() {
                 let reason = format!("{} is the address of payment {} alone", watch.address, own.payment);
-                Err(Fault::dead_letter("address_in_use", reason))
+                return Err(Fault::dead_letter("address_in_use", reason));
             }
-        },
+        }
     }
+    let of_token = (chain.id, watch.address, watch.watch.token);
+    if JUDGED_FROM.get(&context.state, of_token)?.is_none() {
+        let next = chain.head.map_or(0, |head| head.block.number.0.saturating_add(1));
+        JUDGED_FROM.put(&mut context.state, of_token, &BlockNumber(next))?;
+    }
+    Ok(())
 }
 
 /// Whose a transfer to a shared address is: the claim's that it was counted for, else the payment's whose exact amount it has,
@@ -126,8 +157,26 @@ pub(super) fn owner_of(
     }
 }
 
-/// Puts aside what has the amount of no payment. Tokens that were never accepted are ignored, as everywhere.
+/// What has the amount of no payment. Tokens that were never accepted are ignored, as everywhere.
 pub(super) fn unmatched(
+    transfer: &TokenTransfer,
+    of_block: &[TokenTransfer],
+    place: BlockRef,
+    block: &Block,
+    chain: &Chain,
+    context: &mut Context<'_>,
+) -> Result<(), Fault> {
+    claims::refuse_other(transfer, of_block, place, block, chain, context)?;
+    put_aside(transfer, place, block, chain, context)
+}
+
+/// Whether a token is accepted, or was once.
+pub(super) fn is_accepted(token: Address, chain: &Chain, context: &Context<'_>) -> Result<bool, Fault> {
+    Ok(TOKENS.get(&context.state, (chain.id, token))?.is_some())
+}
+
+/// Puts a transfer aside, as far as its token is accepted.
+pub(super) fn put_aside(
     transfer: &TokenTransfer,
     place: BlockRef,
     block: &Block,
@@ -135,7 +184,6 @@ pub(super) fn unmatched(
     context: &mut Context<'_>,
 ) -> Result<(), Fault> {
     let Some(asset) = TOKENS.get(&context.state, (chain.id, transfer.token))? else { return Ok(()) };
-    claims::refuse_other(transfer, place, block, chain, context)?;
     let reason = format!(
         "{} of {asset} was sent by {} to {}, which payments share, and is the exact amount of none at the block's time",
         transfer.value, transfer.from, transfer.to
@@ -144,13 +192,16 @@ pub(super) fn unmatched(
 }
 
 /// The chain goes on: watches that came meanwhile look back.
-pub(super) fn look_back_now(chain: &Chain, context: &mut Context<'_>) -> Result<(), Fault> {
+pub(super) fn look_back_now(chain: &mut Chain, context: &mut Context<'_>) -> Result<(), Fault> {
     let most = usize::try_from(MAX_HALTED_WATCHES).unwrap_or(usize::MAX);
+    let known_from = backfill::known_from(chain, context)?;
     for waiting in HALTED_EXACT.scan_prefix(&context.state, chain.id, most)? {
         HALTED_EXACT.delete(&mut context.state, key(&waiting, chain));
-        let watch = ExactWatch { waits: false, ..waiting };
+        let told = Watch { known_from, ..waiting.watch };
+        let watch = ExactWatch { waits: false, watch: told, ..waiting };
         EXACT.put(&mut context.state, key(&watch, chain), &watch)?;
         tell_recent(&watch, chain, context)?;
+        backfill::ask_for_exact(&watch, chain, context)?;
     }
     Ok(())
 }

@@ -61,9 +61,12 @@ pub(super) const EXACT: Table<ExactWatch> = Table::new(30);
 pub(super) const HALTED_EXACT: Table<ExactWatch> = Table::new(31);
 /// Backfills that are asked for and not answered, by (chain, number).
 pub(super) const BACKFILLS: Table<Backfill> = Table::new(18);
-/// Transfers that an answered backfill has reported, by (chain, receiver, (height, hash, log index)): another answer may hold
-/// them again, and their blocks are not kept.
-pub(super) const BACKFILLED: Table<()> = Table::new(19);
+/// What became of transfers that an answered backfill held, by (chain, receiver, (height, hash, log index)): another answer may
+/// hold them again, and their blocks are not kept.
+pub(super) const BACKFILLED: Table<Told> = Table::new(19);
+/// Of addresses that payments share: the height from which on what comes in a token is judged when its block becomes canonical,
+/// since a payment watches it, by (chain, address, token). What nobody's amount is has been put aside then.
+pub(super) const JUDGED_FROM: Table<BlockNumber> = Table::new(35);
 
 /// Claimed transactions, by (chain, transaction, (address, token)).
 pub(super) const CLAIMS: Table<Claim> = Table::new(32);
@@ -174,6 +177,8 @@ pub(super) struct Claim {
     pub(super) watch: Watch,
     /// It came while the chain was halted, and has been told of nothing.
     pub(super) waits: bool,
+    /// Its transaction is being looked up among the blocks that are kept no longer.
+    pub(super) looked_up: bool,
 }
 
 /// A watch that has not looked back yet, whether it is its address's first, and when it was asked for.
@@ -188,14 +193,34 @@ pub(super) struct HaltedWatch {
 /// A search that the connector was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Backfill {
+    pub(super) merchant: MerchantId,
     pub(super) payment: PaymentId,
     pub(super) address: Address,
     pub(super) token: Address,
     pub(super) top: BlockRef,
+    pub(super) search: Search,
+}
+
+/// What is searched for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Search {
     pub(super) since: Option<Timestamp>,
     pub(super) from: Option<BlockNumber>,
     pub(super) tx_hash: Option<TxHash>,
     pub(super) payer: Option<Address>,
+    /// The payment's exact amount, where others share its address.
+    pub(super) exact: Option<ExactAmount>,
+    /// The transaction is claimed.
+    pub(super) is_claim: bool,
+}
+
+/// What became of a transfer that an answer held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Told {
+    /// It was reported for the payment whose it is.
+    Counted,
+    /// It was put aside. A payment whose amount it has may still come.
+    PutAside,
 }
 
 /// A deadline.

@@ -14,9 +14,12 @@ use streambook_model::{
     id::{ApiKeyId, AttemptId, EndpointId, EventId, MerchantId, PaymentId},
     message::Message,
     meta::Meta,
+    money::Amount,
     records::{
-        backfill::{BackfillClosed, BackfillRequested, BackfilledBlock, ChainBackfill, RequestBackfill},
-        chain::{ChainFork, ChainRebuild, TokenTransfer},
+        backfill::{
+            BackfillClosed, BackfillRequested, BackfillRest, BackfilledBlock, ChainBackfill, RequestBackfill,
+        },
+        chain::{ChainFork, ChainRebuild, ExactAmount, TokenTransfer},
         checkpoint::{Checkpoint, CheckpointInput, CheckpointSource},
         registry::{Administrator, ApiKey, ApiKeyChanged, PutApiKey, Scope},
         webhook::{AttemptOutcome, WebhookAttempt},
@@ -177,6 +180,7 @@ fn backfills(meta: &Meta) -> Vec<Message> {
         from_number: Some(BlockNumber(7)),
         tx_hash: Some(TxHash::new([7; 32])),
         payer: Some(address),
+        exact: Some(ExactAmount { amount: Amount::ZERO, from: NOW, until: NOW }),
     };
     let requested = BackfillRequested {
         meta: meta.clone(),
@@ -199,6 +203,8 @@ fn backfills(meta: &Meta) -> Vec<Message> {
         from_number,
         blocks: vec![block],
         problem: problem.clone(),
+        not_found: true,
+        rest: Some(BackfillRest { number: BlockNumber(6), hash: BlockHash::new([3; 32]) }),
     };
     let closed = BackfillClosed { meta, chain, request: 1, payment, from_number, reported: 1, problem };
     vec![request.into(), requested.into(), answer.into(), closed.into()]

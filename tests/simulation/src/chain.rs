@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use alloy_primitives::{Address, B256, U256};
 use streambook_connectors::chain::{
-    BlockId, BlockRef, Feed, Follower, Observation, Resume,
+    BlockId, BlockRef, Feed, Follower, Observation, Resume, VerifiedBlock,
     backfill::{Requests, of_address},
     branch,
     follower::{FollowError, Next, Step},
@@ -25,7 +25,7 @@ use streambook_model::{
     message::Message,
     position::TopicPartition,
     records::{
-        backfill::{BackfillRequested, BackfilledBlock, ChainBackfill, RequestBackfill},
+        backfill::{BackfillRequested, BackfillRest, BackfilledBlock, ChainBackfill, RequestBackfill},
         chain::{ChainRebuild, WatchAddress},
     },
     time::Timestamp,
@@ -218,7 +218,9 @@ impl Chain {
 
     /// The canonical chain's last transactions with a transfer to an address.
     pub fn sent_to(&self, address: [u8; 20]) -> Vec<[u8; 32]> {
-        let first = self.blocks.head().reference().number.saturating_sub(20).max(1);
+        // Where blocks are soon forgotten, more of them that are.
+        let last = if self.look_back_seconds == DAY { 20 } else { 60 };
+        let first = self.blocks.head().reference().number.saturating_sub(last).max(1);
         let mut sent = Vec::new();
         for block in self.blocks.canonical_blocks(first) {
             for made in block.transactions() {
@@ -324,19 +326,13 @@ impl Chain {
         Ok(())
     }
 
-    /// Whether a watch that is late still finds what came before it.
-    pub fn keeps_blocks(&self) -> bool {
-        self.look_back_seconds == DAY
-    }
-
     /// The operator asks for what was sent to some payments, or to all, before their watches looked back.
     pub fn ask_for_old(&self, share: u64, machine: &mut Machine) -> Check {
         if self.look_back_seconds == DAY {
             return Ok(());
         }
         for watch in self.watches(machine)? {
-            // Searches are for addresses of a payment's own.
-            if watch.exact.is_some() || !machine.random.chance(share) {
+            if !machine.random.chance(share) {
                 continue;
             }
             let id = format!("{}:backfill:{}:{}", self.id, watch.payment, machine.random.clone().bits());
@@ -350,6 +346,7 @@ impl Chain {
                 from_number: Some(BlockNumber(START)),
                 tx_hash: None,
                 payer: None,
+                exact: watch.exact,
             };
             machine.append(topics::CHAIN_INBOX, &self.id.to_string(), &request.into())?;
             machine.faults.count("search asked for");
@@ -382,14 +379,20 @@ impl Chain {
             other => return Err(Violation::new("simulator", format!("the requests: {other:?}"))),
         }
         let Some(asked) = requests.open().next().cloned() else { return Ok(false) };
-        let blocks = self.old_blocks(&asked);
+        let (blocks, problem) = match asked.tx_hash {
+            Some(hash) => self.look_up(&asked, B256::new(*hash.as_bytes()), machine),
+            None => (self.old_blocks(&asked), None),
+        };
+        let (blocks, rest) = if asked.tx_hash.is_none() { part(blocks, machine) } else { (blocks, None) };
         let answer = ChainBackfill {
             meta: machine.meta(format!("{}:backfill:{}", self.id, asked.request)),
             chain: self.id,
             request: asked.request,
             from_number: Some(BlockNumber(START)),
             blocks,
-            problem: None,
+            not_found: problem.is_some(),
+            problem,
+            rest,
         };
         let is_repeated = machine.random.chance(20);
         if is_repeated {
@@ -403,16 +406,49 @@ impl Chain {
 
     /// Transfers to the address, from the highest block of the request down.
     fn old_blocks(&self, asked: &BackfillRequested) -> Vec<BackfilledBlock> {
-        let address = Address::new(*asked.address.as_bytes());
         let (mut found, mut next) = (Vec::new(), B256::new(*asked.top_hash.as_bytes()));
         while let Some(block) = self.blocks.block(next).filter(|block| block.header().number >= START) {
-            let mut block = verified(&block);
-            keep_tokens(&mut block, &[self.token, self.other]);
-            found.extend(of_address(&block, address));
-            next = block.parent_hash;
+            if asked.since.is_some_and(|since| block.header().timestamp < seconds(since)) {
+                break;
+            }
+            found.extend(of_address(&self.with_tokens(&block), Address::new(*asked.address.as_bytes())));
+            next = block.header().parent_hash;
         }
         found.reverse();
         found
+    }
+
+    /// What a transaction has sent to the address, in its block; why not where it is in no block that is asked for.
+    fn look_up(
+        &self,
+        asked: &BackfillRequested,
+        transaction: B256,
+        machine: &mut Machine,
+    ) -> (Vec<BackfilledBlock>, Option<String>) {
+        machine.faults.count("claimed transaction looked up");
+        let holds =
+            |block: &&Arc<DevBlock>| block.transactions().iter().any(|made| made.hash() == transaction);
+        let found = self.blocks.canonical_blocks(START).find(holds);
+        let Some(block) = found.filter(|block| block.header().number <= asked.top_number.0) else {
+            return (Vec::new(), Some("it is in none of the blocks that are asked for".into()));
+        };
+        let mut block = self.with_tokens(&block);
+        block.transfers.retain(|transfer| transfer.tx_hash == transaction);
+        let nothing = BackfilledBlock {
+            number: BlockNumber(block.number),
+            hash: BlockHash::new(block.hash.0),
+            parent_hash: BlockHash::new(block.parent_hash.0),
+            timestamp: Timestamp::from_seconds(block.timestamp).unwrap_or_default(),
+            transfers: Vec::new(),
+        };
+        let address = Address::new(*asked.address.as_bytes());
+        (vec![of_address(&block, address).unwrap_or(nothing)], None)
+    }
+
+    fn with_tokens(&self, block: &DevBlock) -> VerifiedBlock {
+        let mut block = verified(block);
+        keep_tokens(&mut block, &[self.token, self.other]);
+        block
     }
 
     fn replacement(
@@ -632,8 +668,7 @@ impl Chain {
                 seen.extend(follower.abandon());
                 return Ok(());
             };
-            let mut block = verified(&block);
-            keep_tokens(&mut block, &[self.token, self.other]);
+            let block = self.with_tokens(&block);
             let step = follower.on_block(block)?;
             seen.extend(step.observations);
             next = step.next;
@@ -673,6 +708,25 @@ impl Chain {
             None => Err(Violation::new("simulator", "the feed waits")),
         }
     }
+}
+
+/// Now and then an answer is full before all is in it: the highest blocks, and where the search goes on.
+fn part(
+    mut blocks: Vec<BackfilledBlock>,
+    machine: &mut Machine,
+) -> (Vec<BackfilledBlock>, Option<BackfillRest>) {
+    if blocks.len() < 2 || !machine.random.chance(30) {
+        return (blocks, None);
+    }
+    let kept = blocks.split_off(machine.random.index(blocks.len() - 1) + 1);
+    machine.faults.count("search answered in parts");
+    // The next block down is the parent of the lowest that is in it.
+    let lowest = kept.first();
+    let rest = lowest.map(|lowest| BackfillRest {
+        number: BlockNumber(lowest.number.0.saturating_sub(1)),
+        hash: lowest.parent_hash,
+    });
+    (kept, rest)
 }
 
 /// Whom a transaction pays first.

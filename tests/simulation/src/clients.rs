@@ -167,11 +167,9 @@ impl Clients {
         }
         let units = [1_000, 999, 20_001, 123_456_789].get(machine.random.index(4)).copied().unwrap_or(1_000);
         let chain = machine.random.pick(chains);
-        let (asset, keeps_blocks) =
-            chain.map_or_else(Default::default, |chain| (asset_of(chain), chain.keeps_blocks()));
+        let asset = chain.map_or_else(String::new, asset_of);
         let asset = if machine.random.chance(3) { "doge:7".to_owned() } else { asset };
-        // What is forgotten before its watch comes is searched for at addresses of a payment's own alone.
-        let matching = (machine.random.chance(50) && keeps_blocks).then_some(Matching::ExactAmount);
+        let matching = machine.random.chance(50).then_some(Matching::ExactAmount);
         // Short and of few prices, so that an amount is given again within the run.
         let exact = matching.is_some() && machine.random.chance(90);
         let (units, expires) = if exact { (1_000, 60) } else { (units, expires) };
@@ -339,6 +337,11 @@ impl Clients {
                 Some(Target { address, amount, deadline, early: false, shared })
             })
             .collect();
+        // Somebody guesses an amount that a later payment will have: its time begins a minute before it is made.
+        let shared = |target: &&Target| target.shared;
+        let guessed = targets.iter().find(shared).copied().filter(|_| machine.random.chance(60));
+        let amount = 1_001 + i128::from(machine.random.below(3));
+        targets.extend(guessed.map(|target| Target { amount, ..target }));
         if machine.weather == Weather::Stormy && machine.random.chance(25) {
             targets
                 .extend(machine.random.pick(merchants).and_then(|merchant| self.early(*merchant, machine)));

@@ -8,9 +8,11 @@ use streambook_model::{
     chain::ChainId,
     id::{MerchantId, PaymentId},
     message::Message,
-    position::TopicPartition,
+    position::{Partition, TopicPartition},
     records::{
+        backfill::ChainBackfill,
         book::CreatePayment,
+        chain::TransferStatus,
         payment::{ClaimStatus, Matching, Payment, PaymentMethod, PaymentTransferStatus},
         registry::Merchant,
         settings::Settings,
@@ -223,8 +225,8 @@ pub fn check_apart<'p>(payments: impl Iterator<Item = &'p Payment>) -> Check {
     Ok(())
 }
 
-/// What came to an address that payments share and is none's, after the first of their watches was here, was put aside with
-/// its transaction: no money goes unseen.
+/// What came to an address that payments share and is none's, after the first of their watches was here or where a search found
+/// it, was put aside with its transaction: no money goes unseen.
 pub fn check_put_aside(history: &History, came: &[Came], payments: &[&Payment]) -> Check {
     for came in came {
         let at_address = |payment: &&&Payment| {
@@ -233,7 +235,7 @@ pub fn check_put_aside(history: &History, came: &[Came], payments: &[&Payment]) 
                 && payment.reserved_until.is_some()
         };
         let mut shared = payments.iter().filter(at_address).peekable();
-        if shared.peek().is_none() || !is_watched_before(history, came) {
+        if shared.peek().is_none() || !(is_watched_before(history, came) || is_searched(history, came)) {
             continue;
         }
         let is_somebodys = shared.any(|payment| {
@@ -292,6 +294,39 @@ fn is_watched_before(history: &History, came: &Came) -> bool {
     })
 }
 
+/// Whether a search of its address has found it.
+fn is_searched(history: &History, came: &Came) -> bool {
+    answers(history).any(|(_, answer)| {
+        let blocks = answer.blocks.iter().filter(|block| *block.hash.as_bytes() == came.block);
+        let mut transfers = blocks.flat_map(|block| &block.transfers);
+        transfers
+            .any(|transfer| (transfer.tx_hash.as_bytes(), transfer.to.as_bytes()) == (&came.tx, &came.to))
+    })
+}
+
+/// The answers to searches of old blocks, with the place of each in the log.
+fn answers(history: &History) -> impl Iterator<Item = ((Partition, u64), &ChainBackfill)> {
+    let inboxes = history.topic(topics::CHAIN_INBOX.name);
+    let entries = inboxes.flat_map(|(at, entries)| entries.iter().map(|entry| (at.partition, entry)));
+    entries.filter_map(|(partition, entry)| match &entry.message {
+        Message::ChainBackfill(answer) => Some(((partition, entry.offset.0), answer)),
+        _ => None,
+    })
+}
+
+/// However many searches find it, money is put aside by one of them.
+pub fn check_put_aside_once(history: &History) -> Check {
+    let answers: BTreeSet<_> = answers(history).map(|(at, _)| at).collect();
+    let mut seen = BTreeSet::new();
+    for letter in history.letters.iter().filter(|letter| letter.code == "unmatched_transfer") {
+        let is_of_search = answers.contains(&(Partition(letter.partition), letter.offset));
+        ensure(!is_of_search || seen.insert(letter.letter), "money_is_put_aside_once", || {
+            format!("two searches have put the same aside: {}", letter.reason)
+        })?;
+    }
+    Ok(())
+}
+
 /// Counts what the run has done with amounts, so that a workload that does none of it is seen.
 pub fn count(history: &History, faults: &mut Faults) {
     let last: BTreeMap<PaymentId, &Payment> =
@@ -318,9 +353,22 @@ pub fn count(history: &History, faults: &mut Faults) {
             faults.count("exact amount given again and matched");
         }
     }
+    let answers: BTreeMap<_, _> = answers(history).collect();
     for letter in &history.letters {
         if letter.code == "unmatched_transfer" {
             faults.count("transfer to a shared address put aside");
+            if answers.contains_key(&(Partition(letter.partition), letter.offset)) {
+                faults.count("transfer put aside by a search");
+            }
+        }
+    }
+    for event in history.transfers.iter().filter(|event| event.status == TransferStatus::Seen) {
+        let payment = last.get(&event.payment).filter(|payment| payment.reserved_until.is_some());
+        let cause = event.meta.cause.map(|cause| (Partition(cause.partition), cause.offset));
+        let answer = cause.and_then(|at| answers.get(&at));
+        if let (Some(payment), true) = (payment, answer.is_some()) {
+            let is_exact = event.amount == payment.amount;
+            faults.count(if is_exact { "exact amount found by a search" } else { "claim found by a search" });
         }
     }
 }

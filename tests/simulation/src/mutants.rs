@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use streambook_model::{
     bytes::{Address, TokenValue},
+    chain::BlockNumber,
     message::Message,
     money::Amount,
     records::{chain::TransferStatus, stripe::CardFactKind},
@@ -17,7 +18,7 @@ use streambook_runtime::{
     state::{State, StateError},
 };
 
-use crate::mutation::Mutation;
+use crate::{mutation::Mutation, operator::is_shared};
 
 /// The four processors, by number.
 pub type Processors = Rc<[Box<dyn Processor>; 4]>;
@@ -124,6 +125,17 @@ fn change(mutation: Mutation, message: Message) -> Option<Message> {
         (Mutation::ClaimAnySender, Message::WatchTransaction(mut watch)) => {
             watch.payer = Address::new(alloy_primitives::Address::with_last_byte(0x11).into_array());
             watch.into()
+        }
+        // Below every height from which on a watch is told by itself.
+        (Mutation::CountFoundAgain, Message::ChainBackfill(mut answer)) => {
+            answer.blocks.iter_mut().for_each(|block| block.number = BlockNumber(0));
+            answer.into()
+        }
+        (Mutation::SkipSharedSearch, Message::ChainBackfill(mut answer)) => {
+            for block in &mut answer.blocks {
+                block.transfers.retain(|transfer| !is_shared(transfer.to));
+            }
+            answer.into()
         }
         (Mutation::MatchOneUnitMore, Message::WatchAddress(mut watch)) => {
             if let Some(exact) = &mut watch.exact {

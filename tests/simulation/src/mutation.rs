@@ -54,11 +54,15 @@ pub enum Mutation {
     MatchOneUnitMore,
     /// What anybody has sent can be claimed, as far as it is of the first payer.
     ClaimAnySender,
+    /// A search counts what the watch was told of when it came.
+    CountFoundAgain,
+    /// A search finds nothing at an address that payments share.
+    SkipSharedSearch,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::DropReceiverCheck,
         Self::CommitStateBeforeOutputs,
         Self::CommitOutputsBeforeState,
@@ -83,5 +87,7 @@ impl Mutation {
         Self::MatchAfterTheReservation,
         Self::MatchOneUnitMore,
         Self::ClaimAnySender,
+        Self::CountFoundAgain,
+        Self::SkipSharedSearch,
     ];
 }

@@ -20,7 +20,7 @@ use streambook_model::{
 use streambook_processors::book::ledger::BUILTIN_POSTINGS;
 
 use crate::{
-    chain::{Chain, DAY},
+    chain::Chain,
     clients::amount,
     machine::Machine,
     violation::{Check, Violation},
@@ -29,6 +29,14 @@ use crate::{
 
 /// The partition of `api.replies` where administration is answered; nobody waits there.
 const REPLIES: u16 = 9;
+
+/// What the end of an address that payments share is made of, but for its last byte.
+const SHARED: u8 = 0x5a;
+
+/// Whether an address is one that payments share.
+pub fn is_shared(address: Address) -> bool {
+    address.as_bytes().get(16..19) == Some(&[SHARED; 3])
+}
 
 /// What the operator has put in force.
 pub struct Operator {
@@ -105,13 +113,12 @@ impl Operator {
         machine.append(topics::REGISTRY_INBOX, &id.to_string(), &put).map(drop)
     }
 
-    /// On most chains that keep their blocks for long an address of its own, now and then another one. What is sent to such an
-    /// address is not searched for among old blocks.
+    /// On most chains an address of its own, now and then another one.
     fn addresses(&self, id: MerchantId, machine: &mut Machine) -> Vec<FixedAddress> {
         let mut addresses = Vec::new();
         for chain in &self.settings.chains {
-            if chain.look_back_seconds == DAY && machine.random.chance(85) {
-                let mut address = [0x5a; 20];
+            if machine.random.chance(85) {
+                let mut address = [SHARED; 20];
                 address[..16].copy_from_slice(id.bits());
                 address[19] = u8::from(machine.random.chance(20));
                 addresses.push(FixedAddress { chain: chain.id, address: Address::new(address) });

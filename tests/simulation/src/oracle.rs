@@ -28,7 +28,9 @@ use crate::{
     cards::{Card, Verdict},
     history::History,
     invariants::{audit, decided},
-    matching::{Came, Claimable, InForce, belongs, check_apart, check_put_aside, shares},
+    matching::{
+        Came, Claimable, InForce, belongs, check_apart, check_put_aside, check_put_aside_once, shares,
+    },
     violation::{Check, Violation},
     world::World,
 };
@@ -103,6 +105,7 @@ pub fn check(world: &World, history: &History) -> Check {
     check_apart(last.values().copied())?;
     let payments: Vec<_> = last.values().copied().collect();
     check_put_aside(history, &came(world), &payments)?;
+    check_put_aside_once(history)?;
     check_balances(&balances, history)
 }
 

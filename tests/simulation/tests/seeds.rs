@@ -16,7 +16,7 @@ const SEEDS: u64 = 2_000;
 const PROGRESS: Duration = Duration::from_secs(20);
 
 /// Every kind of fault that must have happened over all seeds, so that none of them is silently switched off.
-const KINDS: [&str; 47] = [
+const KINDS: [&str; 50] = [
     "API instance stuck",
     "Stripe event repeated",
     "acknowledgement lost",
@@ -26,6 +26,7 @@ const KINDS: [&str; 47] = [
     "card refund",
     "card refund failed",
     "chain rebuilt",
+    "claimed transaction looked up",
     "claimed transaction matched",
     "claimed transaction refused",
     "command appended twice",
@@ -56,10 +57,12 @@ const KINDS: [&str; 47] = [
     "reorganisation",
     "reorganisation just above finality",
     "request retried",
+    "search answered in parts",
     "search answered twice",
     "search asked for",
     "task stuck",
     "transfer found by a search",
+    "transfer put aside by a search",
     "transfer to a shared address put aside",
     "two owners",
     "unsynced writes lost",

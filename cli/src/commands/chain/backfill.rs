@@ -2,28 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
 use clap::Args;
 use serde_json::json;
-use streambook_log::Log;
-use streambook_model::{
-    bytes::TxHash,
-    chain::{BlockNumber, ChainId},
-    id::PaymentId,
-    message::Message,
-    meta::Meta,
-    records::{backfill::RequestBackfill, chain::WatchAddress},
-    time::Timestamp,
-    topics,
-};
-use streambook_runtime::clock;
+use streambook_model::{bytes::TxHash, chain::BlockNumber, id::PaymentId, time::Timestamp};
 
-use super::{
-    super::Source,
-    log::{append, last, open_stopped},
-};
+use super::{super::Source, By, another, answer};
 use crate::{
-    config::{Config, Engine},
+    chain::{self, Answer, Request},
     output,
 };
 
@@ -32,7 +17,7 @@ use crate::{
 pub(crate) struct Backfill {
     #[command(flatten)]
     source: Source,
-    /// The payment whose address is looked for.
+    /// The payment whose address is looked for. What is found at an address that payments share is matched as when it came.
     #[arg(long)]
     payment: PaymentId,
     /// Blocks of an earlier time are not searched (RFC 3339). Without it, --block or --transaction all are, down to the
@@ -58,59 +43,28 @@ fn time(text: &str) -> Result<Timestamp, String> {
 impl Backfill {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.source.load()?;
-        let log = open_stopped(&config).await?;
-        let watch = self.watch(&config, &*log).await?;
-        let now = clock::system()();
-        let id = format!("{}:backfill:{}:{}", watch.chain, self.payment, now.millis());
-        let request = RequestBackfill {
-            meta: Meta { source: None, id, occurred_at: now, recorded_at: now, cause: None, trace: None },
-            chain: watch.chain,
+        let request = chain::Backfill {
             payment: self.payment,
-            address: watch.address,
-            token: watch.token,
             since: self.since,
-            from_number: self.block.map(BlockNumber),
-            tx_hash: self.transaction,
-            payer: None,
+            from: self.block.map(BlockNumber),
+            transaction: self.transaction,
         };
-        append(log, watch.chain, request).await?;
+        let (searching, by) = match answer(&config, Request::Backfill(request)).await? {
+            (Answer::Searching(searching), by) => (searching, by),
+            (other, _) => return Err(another(&other)),
+        };
         if self.json {
-            output::json(
-                &json!({ "chain": watch.chain, "payment": self.payment, "address": watch.address }),
-            )?;
+            output::json(&searching)?;
         } else {
-            let (chain, address) = (watch.chain, watch.address);
-            output::line(format!("transfers to {address} on chain {chain} are searched for"));
-            output::note(match config.log.engine {
-                Engine::Embedded => {
-                    "Start `streambook up`. `streambook chain status` says what became of it."
-                }
-                Engine::Fluvio => "`streambook chain status` says what became of it.",
+            output::line(format!(
+                "transfers to {} on chain {} are searched for",
+                searching.address, searching.chain
+            ));
+            output::note(match by {
+                By::Stopped => "Start `streambook up`. `streambook chain status` says what became of it.",
+                By::Running | By::Cluster => "`streambook chain status` says what became of it.",
             });
         }
         Ok(ExitCode::SUCCESS)
-    }
-
-    /// The payment's watch, as its book asked for it.
-    async fn watch(&self, config: &Config, log: &dyn Log) -> anyhow::Result<WatchAddress> {
-        for chain in &config.chain {
-            let found = last(log, ChainId(chain.id), topics::CHAIN_INBOX, |message| match message {
-                Message::WatchAddress(watch) if watch.payment == self.payment => Some(watch),
-                _ => None,
-            });
-            let Some(watch) = found.await? else { continue };
-            if watch.exact.is_some() {
-                bail!(
-                    "{} is an address that payments share, and old blocks are searched for payments with an address of their \
-                     own: what had no payment's amount is in dead.letters as unmatched_transfer",
-                    watch.address
-                );
-            }
-            return Ok(watch);
-        }
-        bail!(
-            "no [[chain]] watches an address for {}: is it a chain payment of this data directory?",
-            self.payment
-        )
     }
 }

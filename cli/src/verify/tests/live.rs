@@ -10,21 +10,22 @@ use std::{
     time::Duration,
 };
 
+use streambook_log::embedded::EmbeddedLog;
 use streambook_model::{message::Message, topics::TopicDef};
 use streambook_processors::book::BookProcessor;
 use streambook_runtime::processor::{Context, Fault, Processor};
 use streambook_sinks::sql::SqlConfig;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::UnixStream,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::world::{self, World};
-use crate::verify::{
-    live::{Server, ask},
-    progress::Silent,
-    report::Outcome,
+use crate::{
+    chain::Chains,
+    control::{Server, Services, verify},
+    verify::{Outcome, Silent, Verifier},
 };
 
 /// The book, which does nothing until it may.
@@ -64,17 +65,17 @@ impl Bed {
         processors.pop();
         processors.push(Arc::new(Held(Arc::clone(&may_go_on))));
         let (data, stop) = (world.path(), CancellationToken::new());
-        let server =
-            Server::bind(data.clone(), world.open(), processors, SqlConfig::at(&world.database())).unwrap();
+        let log = world.open();
+        let chains = Chains::new(Arc::<EmbeddedLog>::clone(&log), Vec::new(), None);
+        let verifier = Verifier::new(log, processors, SqlConfig::at(&world.database()));
+        let server = Server::bind(data.clone(), Services { verifier, chains }).unwrap();
         let server = tokio::spawn(server.run(stop.clone()));
         Self { world, data, may_go_on, stop, server }
     }
 
     /// Asks, and waits until the answer has begun.
     async fn asked(&self) -> BufReader<UnixStream> {
-        let mut stream = BufReader::new(UnixStream::connect(self.data.join("verify.sock")).await.unwrap());
-        let mut line = String::new();
-        stream.read_line(&mut line).await.unwrap();
+        let (stream, line) = says_first(&self.data, "\"verify\"").await;
         assert!(line.contains("progress"), "{line}");
         stream
     }
@@ -82,13 +83,22 @@ impl Bed {
     async fn end(self) {
         self.stop.cancel();
         self.server.await.unwrap();
-        assert!(!self.data.join("verify.sock").exists());
+        assert!(!self.data.join("control.sock").exists());
         drop(self.world);
     }
 }
 
+/// Sends a line, and gives the first of the answer.
+async fn says_first(data: &Path, asked: &str) -> (BufReader<UnixStream>, String) {
+    let mut stream = BufReader::new(UnixStream::connect(data.join("control.sock")).await.unwrap());
+    stream.write_all(format!("{asked}\n").as_bytes()).await.unwrap();
+    let mut line = String::new();
+    stream.read_line(&mut line).await.unwrap();
+    (stream, line)
+}
+
 async fn asks(data: &Path) -> Result<Outcome, String> {
-    let asked = ask(data, &mut Silent).await;
+    let asked = verify(data, &mut Silent).await;
     asked.map(|report| report.outcome()).map_err(|error| error.to_string())
 }
 
@@ -101,9 +111,7 @@ async fn one_verification_at_a_time_and_none_for_who_has_gone_away() {
     drop(first);
     // The first is given up, though its books still wait: somebody else may ask.
     let second = loop {
-        let mut stream = BufReader::new(UnixStream::connect(bed.data.join("verify.sock")).await.unwrap());
-        let mut line = String::new();
-        stream.read_line(&mut line).await.unwrap();
+        let (stream, line) = says_first(&bed.data, "\"verify\"").await;
         if line.contains("progress") {
             break stream;
         }
@@ -137,5 +145,18 @@ async fn a_process_that_stops_ends_the_answer() {
 async fn where_nobody_answers_it_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let refused = asks(directory.path()).await.unwrap_err();
-    assert!(refused.contains("verify.sock") && refused.contains("in use"), "{refused}");
+    assert!(refused.contains("control.sock") && refused.contains("in use"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_request_is_refused_with_the_reason() {
+    let bed = Bed::new().await;
+    let long = "x".repeat(100_000);
+    for wrong in ["", "{}", "\"rebuild\"", "{\"chains\":{\"rebuild\":{}}}", long.as_str()] {
+        let (_, line) = says_first(&bed.data, wrong).await;
+        assert!(line.contains("failed") && line.contains("not understood"), "{line}");
+    }
+    let (_, line) = says_first(&bed.data, "{\"chains\":\"status\"}").await;
+    assert_eq!(line, "{\"chains\":{\"status\":[]}}\n");
+    bed.end().await;
 }

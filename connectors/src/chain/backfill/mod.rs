@@ -166,5 +166,7 @@ fn answer(asked: &BackfillRequested, found: Found, clock: &Clock) -> ChainBackfi
         from_number: found.from.map(BlockNumber),
         blocks: found.blocks,
         problem: found.problem,
+        not_found: found.not_found,
+        rest: found.rest,
     }
 }

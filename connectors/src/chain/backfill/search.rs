@@ -5,7 +5,7 @@
 
 use alloy_primitives::{Address, B256};
 use futures::{StreamExt, stream};
-use streambook_model::records::backfill::{BackfillRequested, BackfilledBlock};
+use streambook_model::records::backfill::{BackfillRequested, BackfillRest, BackfilledBlock};
 use streambook_model::{chain::BlockNumber, time::Timestamp};
 
 use super::super::agreement::{Verdict, judge};
@@ -21,7 +21,7 @@ use super::super::types::{BlockRef, Erc20Transfer, VerifiedBlock};
 const IN_FLIGHT: usize = 4;
 /// Blocks of one search.
 const MOST_BLOCKS: u64 = 1_000_000;
-/// Transfers of one answer.
+/// Transfers of one answer, about. What is below is another request.
 const MOST_TRANSFERS: usize = 2_000;
 
 /// What a search has found.
@@ -33,6 +33,10 @@ pub(super) struct Found {
     pub(super) from: Option<u64>,
     /// Why not all was searched.
     pub(super) problem: Option<String>,
+    /// The transaction is in none of the blocks that are asked for.
+    pub(super) not_found: bool,
+    /// Where the search goes on, where this is full.
+    pub(super) rest: Option<BackfillRest>,
 }
 
 /// One chain's searches.
@@ -92,18 +96,17 @@ impl Search<'_> {
         let mut places: Vec<_> = said.into_iter().filter_map(|(node, place)| Some((node, place?))).collect();
         places.dedup_by_key(|(_, place)| *place);
         if places.is_empty() {
-            return Ok(Found::problem(format!("no node knows the transaction {transaction}")));
+            return Ok(Found::nowhere(format!("no node knows the transaction {transaction}")));
         }
         let mut failed = None;
         for (claimant, place) in places {
             match self.look_into(asked, transaction, claimant, place).await {
-                Ok(found) if !found.blocks.is_empty() || found.problem.is_some() => return Ok(found),
-                Ok(_) => {}
+                Ok(found) => return Ok(found),
                 Err(error) => failed = Some(error),
             }
         }
-        let nothing = format!("the transaction {transaction} moves none of the tokens to {}", asked.address);
-        failed.map_or_else(|| Ok(Found::problem(nothing)), Err)
+        // There is at least one place, so one of them failed.
+        failed.map_or_else(|| Ok(Found::nowhere(format!("no node knows {transaction}"))), Err)
     }
 
     async fn look_into(
@@ -119,7 +122,7 @@ impl Search<'_> {
         }
         if number > asked.top_number.0 {
             let known = format!("the transaction is in block {number}, of which the watch is told by itself");
-            return Ok(Found::problem(known));
+            return Ok(Found::nowhere(known));
         }
         self.check_canonical(claimant, place).await?;
         let answer = self.pool.block(Wanted::Hash(place.hash), Some(claimant)).await?;
@@ -128,7 +131,10 @@ impl Search<'_> {
         block.unproven.retain(|transfer| transfer.tx_hash == transaction);
         let mut walk = Walk::new(asked, number);
         walk.keep(&block);
-        Ok(walk.end())
+        let found = walk.end();
+        // That it moves nothing is an answer as well, and as well proven.
+        let is_nothing = found.blocks.is_empty() && found.problem.is_none();
+        Ok(if is_nothing { Found { blocks: bare(&block).into_iter().collect(), ..found } } else { found })
     }
 
     async fn check_canonical(&self, claimant: Sender, place: BlockRef) -> Result<(), NoAnswer> {
@@ -147,6 +153,11 @@ impl Found {
     pub(super) fn problem(problem: String) -> Self {
         Self { problem: Some(problem), ..Self::default() }
     }
+
+    /// Of a transaction: it is not where it is looked for.
+    fn nowhere(problem: String) -> Self {
+        Self { not_found: true, ..Self::problem(problem) }
+    }
 }
 
 fn below_start(wanted: u64, start: u64) -> String {
@@ -157,15 +168,19 @@ fn below_start(wanted: u64, start: u64) -> String {
 /// are none.
 pub fn of_address(block: &VerifiedBlock, address: Address) -> Option<BackfilledBlock> {
     let is_ours = |transfer: &&Erc20Transfer| transfer.to == address && !transfer.value.is_zero();
-    // More than 2^32 events do not fit into a block's gas, nor does a time beyond all calendars into a header.
+    // More than 2^32 events do not fit into a block's gas.
     let transfers: Vec<_> = block.transfers.iter().filter(is_ours).filter_map(feed::transfer).collect();
-    let timestamp = Timestamp::from_seconds(block.timestamp).filter(|_| !transfers.is_empty())?;
+    bare(block).filter(|_| !transfers.is_empty()).map(|bare| BackfilledBlock { transfers, ..bare })
+}
+
+/// The block without its transfers. A time beyond all calendars does not fit into a header.
+fn bare(block: &VerifiedBlock) -> Option<BackfilledBlock> {
     Some(BackfilledBlock {
         number: BlockNumber(block.number),
         hash: feed::hash(block.hash),
         parent_hash: feed::hash(block.parent_hash),
-        timestamp,
-        transfers,
+        timestamp: Timestamp::from_seconds(block.timestamp)?,
+        transfers: Vec::new(),
     })
 }
 
@@ -180,7 +195,9 @@ pub(super) struct Walk {
     next: Option<u64>,
     taken: u64,
     transfers: usize,
+    most_transfers: usize,
     found: Vec<BackfilledBlock>,
+    rest: Option<BackfillRest>,
     /// The lowest block that was taken.
     from: Option<u64>,
     problems: Vec<String>,
@@ -197,7 +214,9 @@ impl Walk {
             next: Some(asked.top_number.0),
             taken: 0,
             transfers: 0,
+            most_transfers: MOST_TRANSFERS,
             found: Vec::new(),
+            rest: None,
             from: None,
             problems: Vec::new(),
         }
@@ -233,12 +252,22 @@ impl Walk {
 
     fn check_limits(&mut self, number: u64) {
         let (taken, transfers) = (self.taken, self.transfers);
-        if taken >= MOST_BLOCKS || transfers >= MOST_TRANSFERS {
+        if taken >= MOST_BLOCKS {
             self.problems.push(format!(
-                "the search ended at block {number} after {taken} blocks and {transfers} transfers; what is below was not searched"
+                "the search ended at block {number} after {taken} blocks; what is below was not searched"
             ));
             self.next = None;
+        } else if transfers >= self.most_transfers && self.ahead().is_some() {
+            let hash = feed::hash(self.expected);
+            self.rest = self.next.map(|next| BackfillRest { number: BlockNumber(next), hash });
+            self.next = None;
         }
+    }
+
+    /// An answer is full after so many transfers.
+    #[cfg(test)]
+    pub(super) fn full_after(self, most_transfers: usize) -> Self {
+        Self { most_transfers, ..self }
     }
 
     /// Below the start block nothing is read. That is a problem where a time or a height was wanted that is below it.
@@ -269,7 +298,8 @@ impl Walk {
         self.check_start();
         self.found.reverse();
         let problem = (!self.problems.is_empty()).then(|| self.problems.join("; "));
-        Found { blocks: std::mem::take(&mut self.found), from: self.from, problem }
+        let (blocks, from, rest) = (std::mem::take(&mut self.found), self.from, self.rest);
+        Found { blocks, from, problem, not_found: false, rest }
     }
 
     /// What was found so far, where the next block cannot be had.

@@ -99,6 +99,30 @@ async fn every_transfer_to_the_address_is_found_down_to_where_it_is_wanted() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_full_says_where_the_search_goes_on() {
+    let chain = chain_of(60, 1);
+    let node = Node::start(&chain).await;
+    let (settings, mut asked) = (settings(&[&node], 0), asked(&chain[50]));
+    let mut all = Vec::new();
+    for _ in 0..100 {
+        let mut walk = Walk::new(&asked, 0).full_after(10);
+        let part = search(&settings, &asked, &mut walk).await.unwrap();
+        assert!(part.problem.is_none() && transfers(&part).len() <= 10, "{part:?}");
+        all.splice(0..0, transfers(&part));
+        let Some(rest) = part.rest else { break };
+        assert_eq!(part.from, Some(rest.number.0 + 1));
+        assert_eq!(*rest.hash.as_bytes(), chain[usize::try_from(rest.number.0).unwrap()].id.hash.0);
+        asked = BackfillRequested { top_number: rest.number, top_hash: rest.hash, ..asked };
+    }
+    assert_eq!(all, expected(0..=50));
+    // Nothing is left where the last block that is wanted fills it.
+    let wanted = BackfillRequested { from_number: Some(BlockNumber(58)), ..self::asked(&chain[59]) };
+    let mut walk = Walk::new(&wanted, 0).full_after(2);
+    let part = search(&settings, &wanted, &mut walk).await.unwrap();
+    assert_eq!((transfers(&part).len(), part.rest), (2, None));
+}
+
+#[tokio::test]
 async fn below_the_start_block_nothing_is_read_and_it_says_so_where_more_was_wanted() {
     let chain = chain_of(30, 1);
     let node = Node::start(&chain).await;
@@ -172,13 +196,22 @@ async fn a_transaction_is_looked_up_and_believed_when_the_nodes_agree_on_its_blo
     let of = |block: &SimBlock| BackfillRequested { tx_hash: Some(hash_of(block)), ..asked(&chain[30]) };
     let alone = found(&settings, &of(&chain[12])).await;
     assert_eq!((transfers(&alone), alone.from, alone.problem), (vec![(12, 120)], None, None));
-    let problem = async |asked: BackfillRequested| found(&settings, &asked).await.problem.unwrap();
-    assert!(problem(of(&chain[33])).await.contains("told by itself"));
-    assert!(problem(of(&chain[3])).await.contains("below block 5"));
+    let problem = async |asked: BackfillRequested| {
+        let found = found(&settings, &asked).await;
+        (found.problem.unwrap(), found.not_found)
+    };
+    let (later, not_found) = problem(of(&chain[33])).await;
+    assert!(later.contains("told by itself") && not_found, "{later}");
+    let (below, not_found) = problem(of(&chain[3])).await;
+    assert!(below.contains("below block 5") && !not_found, "{below}");
     let unknown = BackfillRequested { tx_hash: Some(bytes::TxHash::new([9; 32])), ..asked(&chain[30]) };
-    assert!(problem(unknown).await.contains("no node knows"));
+    let (unknown, not_found) = problem(unknown).await;
+    assert!(unknown.contains("no node knows") && not_found, "{unknown}");
+    // That it moves nothing to the address is known: its block is in the answer.
     let elsewhere = BackfillRequested { address: bytes::Address::new([7; 20]), ..of(&chain[12]) };
-    assert!(problem(elsewhere).await.contains("moves none of the tokens"));
+    let nothing = found(&settings, &elsewhere).await;
+    assert_eq!((transfers(&nothing), nothing.problem), (vec![], None));
+    assert_eq!(nothing.blocks.iter().map(|block| block.number.0).collect::<Vec<_>>(), [12]);
 
     let mut other = chain[..10].to_vec();
     extend(&mut other, 40, 7);

@@ -91,10 +91,23 @@ fn money_in_another_token_is_put_aside_and_what_cannot_be_answered_says_why() {
 fn what_is_bound_to_a_payer_counts_from_that_payer_alone() {
     check(
         "watch p1 depth=1 |
-         ask p1 from thief | asked 1 p1 up to a68
+         ask p1 payer=thief | asked 1 p1 up to a68
          answer 1 a30: p1=5 | closed 1 with 0
-         ask p1 from payer | asked 2 p1 up to a68
+         ask p1 payer=payer | asked 2 p1 up to a68
          answer 2 a30: p1=5 | seen p1=5 in a30#1, confirmed p1=5 in a30#1, finalized p1=5 in a30#1, closed 2 with 1",
+    );
+}
+
+#[test]
+fn a_search_whose_answer_is_full_goes_on_below_it_and_never_above() {
+    check(
+        "watch p1 depth=1 |
+         ask p1 payer=payer | asked 1 p1 up to a68
+         answer 1 a40: p1=7 and on at a39 | seen p1=7 in a40#1, confirmed p1=7 in a40#1, finalized p1=7 in a40#1, \
+                  closed 1 with 1, asked 2 p1 up to a39
+         answer 1 a40: p1=7 and on at a39 |
+         answer 2 a30: p1=5, p1=6~thief and on at a39 | seen p1=5 in a30#1, confirmed p1=5 in a30#1, \
+                  finalized p1=5 in a30#1, closed 2 with 1",
     );
 }
 

@@ -10,5 +10,6 @@ mod property;
 mod recorded;
 mod rules;
 mod shared;
+mod shared_backfill;
 mod watching;
 mod world;

@@ -12,7 +12,7 @@ use streambook_model::{
     money::Amount,
     position::TopicPartition,
     records::{
-        backfill::{BackfilledBlock, ChainBackfill, RequestBackfill},
+        backfill::{BackfillRest, BackfilledBlock, ChainBackfill, RequestBackfill},
         chain::{
             ChainBlock, ChainFinalized, ChainHead, ChainRebuild, ExactAmount, TokenTransfer, TransferEvent,
             TransferStatus, WatchAddress, WatchTransaction,
@@ -136,6 +136,12 @@ fn transfer(text: &str, log_index: u32) -> TokenTransfer {
     }
 }
 
+/// An amount, and from the time of which height to that of which it is a payment's own.
+fn exact_of([amount, from, until]: [u64; 3]) -> ExactAmount {
+    let amount = Amount::new(amount.into()).unwrap();
+    ExactAmount { amount, from: time_at(from), until: time_at(until) }
+}
+
 impl World {
     pub(super) fn new() -> Self {
         let (names, shared) = (BTreeMap::new(), BTreeMap::new());
@@ -184,7 +190,12 @@ impl World {
                 ("chain.requests", Message::BackfillRequested(asked)) => {
                     let (payment, top) = (self.name(&asked.payment), name_of(asked.top_hash.as_bytes()));
                     assert_eq!(asked.top_number, height(&top));
-                    said.push(format!("asked {} {payment} up to {top}", asked.request));
+                    let of = asked.tx_hash.map(|hash| format!(" of {}", name_of(hash.as_bytes())));
+                    said.push(format!(
+                        "asked {} {payment} up to {top}{}",
+                        asked.request,
+                        of.unwrap_or_default()
+                    ));
                 }
                 ("chain.requests", Message::BackfillClosed(closed)) => {
                     said.push(format!("closed {} with {}", closed.request, closed.reported));
@@ -253,11 +264,9 @@ impl World {
         at: &str,
         terms: [u64; 3],
     ) -> WatchAddress {
-        let [amount, from, until] = terms;
         watch.address = Address::new(bytes(at));
         self.shared.insert(name.to_owned(), watch.address);
-        let amount = Amount::new(amount.into()).unwrap();
-        watch.exact = Some(ExactAmount { amount, from: time_at(from), until: time_at(until) });
+        watch.exact = Some(exact_of(terms));
         watch
     }
 
@@ -281,24 +290,30 @@ impl World {
                 Vec::new()
             }
             "ask" => {
-                let (rest, payer) =
-                    rest.split_once(" from ").map_or((rest, None), |(r, payer)| (r, Some(payer)));
+                let words: Vec<&str> = rest.split(' ').collect();
+                let option = |key: &str| words.iter().find_map(|word| word.strip_prefix(key));
+                let number = |key: &str| option(key).unwrap().parse().unwrap();
+                let exact =
+                    option("exact=").map(|_| exact_of([number("exact="), number("from="), number("till=")]));
                 self.feed(RequestBackfill {
                     meta,
                     chain,
-                    payment: PaymentId::derive(&[rest.as_bytes()]),
-                    address: Address::new(bytes(rest)),
+                    payment: PaymentId::derive(&[words[0].as_bytes()]),
+                    address: Address::new(bytes(option("at=").unwrap_or(words[0]))),
                     token: Address::new(bytes("usdc")),
                     since: None,
                     from_number: None,
-                    tx_hash: None,
-                    payer: payer.map(|payer| Address::new(bytes(payer))),
+                    tx_hash: option("tx=").map(|tx| TxHash::new(bytes(tx))),
+                    payer: option("payer=").map(|payer| Address::new(bytes(payer))),
+                    exact,
                 })
             }
             "answer" => {
                 let (request, blocks) = rest.split_once(' ').unwrap();
                 let (blocks, problem) =
                     blocks.split_once(" but ").map_or((blocks, None), |(b, p)| (b, Some(p)));
+                let (blocks, rest) =
+                    blocks.split_once(" and on at ").map_or((blocks, None), |(b, r)| (b, Some(r)));
                 let blocks = blocks.split("; ").filter(|block| !block.is_empty() && *block != "nothing");
                 self.feed(ChainBackfill {
                     meta,
@@ -307,6 +322,8 @@ impl World {
                     from_number: Some(BlockNumber(1)),
                     blocks: blocks.map(found).collect(),
                     problem: problem.map(str::to_owned),
+                    not_found: problem == Some("it is not found"),
+                    rest: rest.map(|rest| BackfillRest { number: height(rest), hash: hash(rest) }),
                 })
             }
             "watch" => {

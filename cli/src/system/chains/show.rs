@@ -1,84 +1,17 @@
-//! The chain connectors of this process: one for each configured chain, from its nodes to its inbox.
+//! What a connector says of itself, for health and metrics.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use anyhow::Context;
-use streambook_connectors::chain::{
-    self, ChainConfig, ChainSettings, ChainState, ChainStatus, Feed, Finality, Marks, Moving, NodeStatus,
-    backfill::Lane,
-};
+use streambook_connectors::chain::{ChainState, ChainStatus, Marks, Moving, NodeStatus};
 use streambook_model::chain::ChainId;
 use streambook_runtime::{
     health::{Condition, Health},
     metrics::Metric,
-    step::chain_of,
 };
-use tokio::sync::{mpsc, watch};
-
-use super::System;
-use crate::config::Config;
-
-/// Observations on their way to the log; a slow log slows the connector down.
-const OBSERVATIONS: usize = 256;
-
-/// Starts every configured chain.
-pub(super) async fn start(system: &mut System, config: &Config) -> anyhow::Result<()> {
-    for chain in &config.chain {
-        let by_tag = config.needs_finality(chain.id);
-        start_one(system, chain, by_tag).await.with_context(|| format!("[[chain]] {}", chain.id))?;
-    }
-    Ok(())
-}
-
-/// `by_tag`: some payments wait for the chain's tag, whatever its own policy is, so nodes without one are a problem.
-async fn start_one(system: &mut System, config: &ChainConfig, by_tag: bool) -> anyhow::Result<()> {
-    let id = ChainId(config.id);
-    let problems = |errors: Vec<chain::ConfigError>| {
-        anyhow::anyhow!(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-    };
-    let mut settings = config.check().map_err(problems)?;
-    if by_tag {
-        settings.finality = Finality::Finalized;
-    }
-    let resume = chain::resume(&*system.log, id).await?;
-    let (observations, received) = mpsc::channel(OBSERVATIONS);
-    let (status, shown) = watch::channel(ChainStatus::starting(config.id));
-    let feed = Feed::new(Arc::clone(&system.log), id, System::clock());
-    start_backfills(system, id, settings.clone());
-    let (health, stop) = (system.health.clone(), system.stop.clone());
-    system.parts.spawn(show(id, shown, health.clone()));
-    system.parts.spawn(async move {
-        let name = format!("chain/{id}/feed");
-        if let Err(error) = feed.run(received).await {
-            health.report(&name, Condition::Stopped { reason: chain_of(&error) });
-        }
-    });
-    system.parts.spawn(async move {
-        // Why it ended is in the status, which `show` reports.
-        let _ = chain::run(settings, resume, observations, stop, status).await;
-    });
-    Ok(())
-}
-
-/// Searches old blocks on request, beside the connector.
-fn start_backfills(system: &mut System, id: ChainId, settings: ChainSettings) {
-    let (log, health, stop) = (Arc::clone(&system.log), system.health.clone(), system.stop.clone());
-    system.parts.spawn(async move {
-        let name = format!("chain/{id}/backfill");
-        let trouble = |lane: Lane, reason: Option<String>| {
-            let condition = reason.map_or(Condition::Running, |reason| Condition::Troubled { reason });
-            let of_lane = if lane == Lane::Walk { name.clone() } else { format!("chain/{id}/look_up") };
-            health.report(&of_lane, condition);
-        };
-        let searches = chain::backfill::run(log, settings, System::clock(), trouble);
-        if let Some(Err(error)) = stop.run_until_cancelled(searches).await {
-            health.report(&name, Condition::Stopped { reason: chain_of(&error) });
-        }
-    });
-}
+use tokio::sync::watch;
 
 /// Keeps health and metrics at what the connector says of itself.
-async fn show(id: ChainId, mut status: watch::Receiver<ChainStatus>, health: Health) {
+pub(super) async fn show(id: ChainId, mut status: watch::Receiver<ChainStatus>, health: Health) {
     let name = format!("chain/{id}");
     let mut failures: BTreeMap<String, u32> = BTreeMap::new();
     let mut marks: BTreeMap<String, Marks> = BTreeMap::new();

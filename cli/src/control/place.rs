@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Its name in the data directory.
-const NAME: &str = "verify.sock";
+const NAME: &str = "control.sock";
 /// The longest path that every system takes as a socket's address.
 const LONGEST: usize = 100;
 

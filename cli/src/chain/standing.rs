@@ -1,8 +1,8 @@
 //! How a chain stands, as its log says.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use streambook_connectors::chain;
-use streambook_log::Log;
+use streambook_log::{Log, partitioner::partition_of};
 use streambook_model::{
     chain::ChainId,
     id::PaymentId,
@@ -10,6 +10,7 @@ use streambook_model::{
     records::chain::{ChainFork, ChainStatus},
     topics,
 };
+use streambook_runtime::health::{Condition, Health};
 
 use super::log::last;
 
@@ -17,30 +18,32 @@ use super::log::last;
 const SEARCHES_SHOWN: usize = 10;
 
 /// How a chain stands, as its log says.
-#[derive(Debug, Serialize)]
-pub(super) struct Standing {
-    pub(super) chain: u64,
-    pub(super) head: Option<u64>,
-    pub(super) finalized: Option<u64>,
-    pub(super) halted: Option<String>,
-    pub(super) fork: Option<String>,
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Standing {
+    pub(crate) chain: u64,
+    pub(crate) head: Option<u64>,
+    pub(crate) finalized: Option<u64>,
+    pub(crate) halted: Option<String>,
+    pub(crate) fork: Option<String>,
     /// Searches of old blocks, the last ones.
-    pub(super) backfills: Vec<Searched>,
+    pub(crate) backfills: Vec<Searched>,
+    /// What its connector and its task say of themselves where they run, as `/readyz` does.
+    pub(crate) troubles: Vec<String>,
 }
 
 /// A search of old blocks, as the log says.
-#[derive(Debug, Serialize)]
-pub(super) struct Searched {
-    pub(super) request: u64,
-    pub(super) payment: PaymentId,
-    pub(super) state: &'static str,
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Searched {
+    pub(crate) request: u64,
+    pub(crate) payment: PaymentId,
+    pub(crate) state: String,
     /// Transfers that were found and had not been reported before.
-    pub(super) reported: Option<u32>,
-    pub(super) problem: Option<String>,
+    pub(crate) reported: Option<u32>,
+    pub(crate) problem: Option<String>,
 }
 
 /// What the log says last of a chain: its public status, and the fork that was found.
-pub(super) async fn standing(log: &dyn Log, chain: ChainId) -> anyhow::Result<Standing> {
+pub(super) async fn of(log: &dyn Log, chain: ChainId) -> anyhow::Result<Standing> {
     let status = last(log, chain, topics::CHAIN_TRANSFERS, |message| match message {
         Message::ChainStatus(status) if status.chain == chain => Some(status),
         _ => None,
@@ -67,7 +70,24 @@ pub(super) async fn standing(log: &dyn Log, chain: ChainId) -> anyhow::Result<St
         fork: fork.filter(|_| halted.is_some()).map(describe),
         halted,
         backfills: searches(log, chain).await?,
+        troubles: Vec::new(),
     })
+}
+
+/// Why the running parts of a chain are not well.
+pub(super) fn troubles(health: &Health, chain: ChainId) -> Vec<String> {
+    let partition = partition_of(chain.to_string().as_bytes(), topics::CHAIN_INBOX.partitions);
+    let (connector, task) = (format!("chain/{chain}"), format!("reorg/{partition}"));
+    let is_of_chain = |name: &str| {
+        name == task
+            || name.strip_prefix(&connector).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let conditions = health.conditions().into_iter().filter(|(name, _)| is_of_chain(name));
+    let said = conditions.filter_map(|(name, condition)| match condition {
+        Condition::Running => None,
+        Condition::Troubled { reason } | Condition::Stopped { reason } => Some(format!("{name}: {reason}")),
+    });
+    said.collect()
 }
 
 /// What is open, and what became of the last searches.
@@ -78,14 +98,14 @@ async fn searches(log: &dyn Log, chain: ChainId) -> anyhow::Result<Vec<Searched>
     let closed = closed.into_iter().rev().take(SEARCHES_SHOWN).rev().map(|closed| Searched {
         request: closed.request,
         payment: closed.payment,
-        state: "done",
+        state: "done".to_owned(),
         reported: Some(closed.reported),
         problem: closed.problem.clone(),
     });
     let open = requests.open().map(|asked| Searched {
         request: asked.request,
         payment: asked.payment,
-        state: "open",
+        state: "open".to_owned(),
         reported: None,
         problem: None,
     });
