@@ -432,7 +432,7 @@ impl Chain {
         let Some(block) = found.filter(|block| block.header().number <= asked.top_number.0) else {
             return (Vec::new(), Some("it is in none of the blocks that are asked for".into()));
         };
-        let mut block = self.with_tokens(&block);
+        let mut block = self.with_tokens(block);
         block.transfers.retain(|transfer| transfer.tx_hash == transaction);
         let nothing = BackfilledBlock {
             number: BlockNumber(block.number),
