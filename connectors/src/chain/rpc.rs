@@ -317,7 +317,7 @@ impl NodeRpc {
         if !asked_for {
             return Err(NodeError::OtherBlock { wanted, sent: block.id().reference() });
         }
-        if full && matches!(block.transactions.first(), Some(super::answer::TransactionAnswer::Hash(_))) {
+        if full && block.transactions.iter().any(|transaction| transaction.full().is_none()) {
             return Err(NodeError::HashesOnly { wanted });
         }
         Ok(block)

@@ -49,7 +49,8 @@ pub fn verify(
 ) -> Result<VerifiedBlock, Refusal> {
     let mut found = Vec::new();
     check_header(block, &mut found);
-    let parts = state_sync::split(block.header.number, block.hash, &block.transactions, receipts);
+    let place = (chain_id, block.header.number, block.hash);
+    let parts = state_sync::split(place, &block.transactions, receipts);
     let proof = transactions::check(&parts.transactions, block.header.transactions_root, &mut found);
     if parts.receipts.len() != parts.transactions.len() {
         let (transactions, receipts) = (parts.transactions.len(), parts.receipts.len());
@@ -223,7 +224,7 @@ fn proven(parts: &state_sync::Split<'_>) -> Vec<Erc20Transfer> {
     transfers
 }
 
-/// The transfers of the state-sync receipt, which stands after the block's transactions.
+/// The transfers of a state-sync receipt outside the roots, which stands after the block's transactions.
 fn unproven(parts: &state_sync::Split<'_>) -> Vec<Erc20Transfer> {
     let position = u64::try_from(parts.transactions.len()).unwrap_or(u64::MAX);
     parts.state_sync.into_iter().flat_map(|receipt| transfers_of(receipt, position, receipt.to)).collect()
