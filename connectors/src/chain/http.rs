@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use reqwest::Response;
 use reqwest::header::RETRY_AFTER;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -247,7 +247,11 @@ impl Endpoint {
 /// # Errors
 /// [`HttpError`]; a JSON-RPC error wins over the status.
 pub fn read_envelope<T: DeserializeOwned>(status: u16, body: &[u8], id: u64) -> Result<Option<T>, HttpError> {
-    let envelope: Result<Envelope<T>, _> = serde_json::from_slice(body);
+    // Checked once for the whole body, text is not checked again for each of its strings.
+    let envelope: Result<Envelope<T>, _> = match std::str::from_utf8(body) {
+        Ok(text) => serde_json::from_str(text),
+        Err(error) => Err(serde_json::Error::custom(error)),
+    };
     let success = (200..300).contains(&status);
     match envelope {
         Ok(Envelope { error: Some(error), .. }) => {
