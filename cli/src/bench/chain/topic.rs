@@ -22,6 +22,7 @@ use streambook_log::{
     partitioner::partition_of,
 };
 use streambook_model::{
+    asset::Asset,
     bytes::Address,
     chain::{ChainId, ConfirmationPolicy},
     codec,
@@ -29,7 +30,11 @@ use streambook_model::{
     message::Message,
     meta::Meta,
     position::{Offset, TopicPartition},
-    records::chain::{TransferStatus, WatchAddress},
+    records::{
+        chain::{TransferStatus, WatchAddress},
+        registry::SettingsChanged,
+        settings::{ChainSettings, EXACT_AMOUNT_GRACE_SECONDS, FeeSchedule, Settings},
+    },
     time::Timestamp,
     topics::{self, TopicDef},
 };
@@ -139,9 +144,9 @@ impl Books {
         let reorg = Runner::new(log.clone(), Arc::new(Reorg), partition, clock::system(), Health::default());
         threads.spawn(&mut parts, supervise(reorg, stop.clone()));
         let shared: Arc<dyn Log> = log.clone();
-        Publisher::new(Arc::clone(&shared))
-            .publish(topics::CHAIN_INBOX, CHAIN.to_string().as_bytes(), watched()?)
-            .await?;
+        let told = [Message::from(settings_of_the_chain()?), Message::from(watched()?)];
+        let publisher = Publisher::new(Arc::clone(&shared));
+        publisher.publish_all(topics::CHAIN_INBOX, CHAIN.to_string().as_bytes(), &told).await?;
         let said = Arc::new(Said::default());
         let mut tasks = connect(node, settings, &shared, &stop).await?;
         let reader = read(shared, Arc::clone(&said));
@@ -189,26 +194,43 @@ fn of_chain(topic: TopicDef) -> TopicPartition {
     TopicPartition::new(topic.topic(), partition_of(CHAIN.to_string().as_bytes(), topic.partitions))
 }
 
-fn watched() -> anyhow::Result<WatchAddress> {
+fn told_now() -> Meta {
     let now = clock::system()();
+    Meta { source: None, id: "bench".into(), occurred_at: now, recorded_at: now, cause: None, trace: None }
+}
+
+fn token() -> anyhow::Result<Address> {
+    TOKEN.parse().context("the token's address")
+}
+
+/// What the reorg task needs of an operator's settings: the chain and its token.
+fn settings_of_the_chain() -> anyhow::Result<SettingsChanged> {
+    let policy = ConfirmationPolicy { depth: Some(1_000) };
+    let settings = Settings {
+        version: 1,
+        assets: vec![Asset { id: format!("usdc:{CHAIN}").parse()?, scale: 6, contract: Some(token()?) }],
+        chains: vec![ChainSettings { id: ChainId(CHAIN), policy, look_back_seconds: 86_400 }],
+        fee: FeeSchedule { parts_per_million: 0 },
+        xpub: None,
+        postings: String::new(),
+        tiers: Vec::new(),
+        exact_amount_grace_seconds: EXACT_AMOUNT_GRACE_SECONDS,
+    };
+    Ok(SettingsChanged { meta: told_now(), settings })
+}
+
+fn watched() -> anyhow::Result<WatchAddress> {
     let mut address = [0; 20];
     address.iter_mut().rev().zip(WATCHED.to_le_bytes()).for_each(|(to, from)| *to = from);
     Ok(WatchAddress {
-        meta: Meta {
-            source: None,
-            id: "bench".into(),
-            occurred_at: now,
-            recorded_at: now,
-            cause: None,
-            trace: None,
-        },
+        meta: told_now(),
         chain: ChainId(CHAIN),
         merchant: MerchantId::derive(&[b"bench"]),
         payment: PaymentId::derive(&[b"bench"]),
         address: Address::new(address),
         asset: format!("usdc:{CHAIN}").parse()?,
-        token: TOKEN.parse::<Address>().map_err(|error| anyhow::anyhow!("{error:?}"))?,
-        deadline: Timestamp::from_seconds(4_000_000_000).unwrap_or(now),
+        token: token()?,
+        deadline: Timestamp::from_seconds(4_000_000_000).context("a time")?,
         policy: ConfirmationPolicy { depth: Some(1_000) },
         exact: None,
     })
