@@ -200,8 +200,12 @@ pub(crate) struct Clickhouse {
 
 /// Arguments of `bench chain`.
 #[derive(Args)]
-#[command(after_help = "Example:\n  ANVIL=… streambook bench chain --blocks 5000")]
+#[command(
+    after_help = "Example (make setup brings anvil, tests/setup/env names it):\n  . tests/setup/env && streambook bench chain --blocks 5000 --recorded ../shared/data/chain"
+)]
 pub(crate) struct Chain {
+    #[command(flatten)]
+    common: Common,
     /// Blocks of the prepared history.
     #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(10..=1_000_000))]
     blocks: u64,
@@ -214,12 +218,18 @@ pub(crate) struct Chain {
     /// Seconds of following at one block a second.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     follow_seconds: u64,
+    /// Reorganisations of 1 to 3 blocks in each way of following.
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    reorgs: u64,
     /// Chains followed at once.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=200))]
     chains: u16,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    /// The folder of recorded blocks; they are left out where it is missing.
+    #[arg(long, default_value = "../shared/data/chain", value_name = "DIR")]
+    recorded: PathBuf,
+    /// Recorded blocks that are asked for.
+    #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u64).range(5..=1_000_000))]
+    recorded_blocks: u64,
 }
 
 impl Bench {
@@ -317,19 +327,19 @@ impl Clickhouse {
 
 impl Chain {
     async fn run(self) -> anyhow::Result<()> {
+        let directory = Directory::below(self.common.data.as_ref())?;
         let bench = ChainBench {
             blocks: self.blocks,
             transfers: self.transfers,
             in_flight: usize::from(self.in_flight),
             follow_seconds: self.follow_seconds,
+            reorgs: self.reorgs,
             chains: usize::from(self.chains),
+            recorded: self.recorded,
+            recorded_blocks: self.recorded_blocks,
         };
-        let report = Box::pin(bench.run(|what| output::note(what))).await?;
-        if self.json {
-            return output::json(&report);
-        }
-        chain_table(&report);
-        Ok(())
+        let report = Box::pin(bench.run(&directory, |what| output::note(what))).await?;
+        self.common.print(&report, chain_table)
     }
 }
 
@@ -343,19 +353,48 @@ fn chain_table(report: &ChainReport) {
         ];
         [vec![what.to_owned()], figures.iter().map(ToString::to_string).collect()].concat()
     };
-    let rows = [
+    let mut rows = vec![
         row("bare, whole transactions", &report.bare),
+        row("read, nothing verified", &report.unverified),
         row("connector, everything verified", &report.verified),
         row("bare, transaction hashes", &report.bare_hashes),
+        row("read, nothing verified", &report.unverified_hashes),
         row("connector, transaction hashes", &report.hashes),
     ];
+    if let Some(recorded) = &report.recorded {
+        rows.push(row("bare, recorded blocks", &recorded.bare));
+        rows.push(row("read, nothing verified", &recorded.unverified));
+        rows.push(row("everything verified", &recorded.verified));
+    }
     output::table(&["", "blocks/s", "transfers/s", "seconds", "CPU µs a block"], rows);
     output::line(format!(
         "{} blocks, {} transfers; connector by bare {} and {} (the goal is 0.8)",
         report.blocks, report.transfers, report.ratio, report.ratio_hashes
     ));
-    output::line(format!("mined to observed, polling every 100 ms: {}", latency_text(&report.polling)));
-    output::line(format!("mined to observed, WebSocket: {}", latency_text(&report.subscribed)));
+    output::line(report.recorded.as_ref().map_or_else(
+        || "recorded blocks: not measured, the folder is missing (--recorded)".to_owned(),
+        |recorded| {
+            format!(
+                "recorded blocks: {} of real chains, {} bytes together; verified by bare {}",
+                recorded.different, recorded.bytes, recorded.ratio
+            )
+        },
+    ));
+    chain_latencies(report);
+}
+
+fn chain_latencies(report: &ChainReport) {
+    let lines = [
+        ("mined to observed, polling every 100 ms", &report.polling),
+        ("mined to observed, WebSocket", &report.subscribed),
+        ("mined to `seen` on chain.transfers, polling every 100 ms", &report.topic_polling.seen),
+        ("mined to `seen` on chain.transfers, WebSocket", &report.topic_subscribed.seen),
+        ("reorganised (1 to 3 deep) to `orphaned`, polling every 100 ms", &report.topic_polling.orphaned),
+        ("reorganised (1 to 3 deep) to `orphaned`, WebSocket", &report.topic_subscribed.orphaned),
+    ];
+    for (what, latency) in lines {
+        output::line(format!("{what}: {}", latency_text(latency)));
+    }
     output::line(format!(
         "{} chains at one block a second: {} of a core, {} MiB, mined to observed {}",
         report.many.chains,

@@ -4,9 +4,10 @@
 
 use alloy_consensus::Header;
 use alloy_primitives::{Address, B256, BlockHash, Bloom, Bytes, TxHash, U64};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::value::RawValue;
 
+use super::block_json::BlockJson;
 use super::types::BlockId;
 
 /// A node's answer that is not of the shape the execution API gives it.
@@ -61,7 +62,8 @@ pub struct FullTransaction {
 }
 
 /// A block as a node sent it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "BlockJson")]
 pub struct BlockAnswer {
     /// The hash that the node claims.
     pub hash: BlockHash,
@@ -69,13 +71,6 @@ pub struct BlockAnswer {
     pub header: Header,
     /// The transactions in block order.
     pub transactions: Vec<TransactionAnswer>,
-}
-
-#[derive(Deserialize)]
-struct BlockRest<'a> {
-    hash: BlockHash,
-    #[serde(borrow)]
-    transactions: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -92,13 +87,7 @@ impl BlockAnswer {
     /// # Errors
     /// [`Unreadable`] when a header field, the hash or a transaction is missing or of another type.
     pub fn read(json: &RawValue) -> Result<Self, Unreadable> {
-        let unreadable = |what| move |source| Unreadable { what, source };
-        let header: Header = serde_json::from_str(json.get()).map_err(unreadable("the block's header"))?;
-        let rest: BlockRest<'_> =
-            serde_json::from_str(json.get()).map_err(unreadable("the block's hash and transactions"))?;
-        let transactions = rest.transactions.into_iter().map(read_transaction).collect::<Result<_, _>>();
-        let transactions = transactions.map_err(unreadable("a transaction of the block"))?;
-        Ok(Self { hash: rest.hash, header, transactions })
+        serde_json::from_str(json.get()).map_err(|source| Unreadable { what: "the block", source })
     }
 
     /// The block's place in the chain, as the node claims it.
@@ -107,18 +96,16 @@ impl BlockAnswer {
     }
 }
 
-fn read_transaction(json: &RawValue) -> Result<TransactionAnswer, serde_json::Error> {
-    if json.get().starts_with('"') {
-        return serde_json::from_str(json.get()).map(TransactionAnswer::Hash);
+impl<'de> Deserialize<'de> for TransactionAnswer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = <&'de RawValue>::deserialize(deserializer)?;
+        if json.get().starts_with('"') {
+            return serde_json::from_str(json.get()).map(Self::Hash).map_err(D::Error::custom);
+        }
+        let probe: TransactionProbe = serde_json::from_str(json.get()).map_err(D::Error::custom)?;
+        let kind = probe.kind.unwrap_or_default().to::<u64>();
+        Ok(Self::Full(FullTransaction { hash: probe.hash, kind, to: probe.to, json: json.to_owned() }))
     }
-    let probe: TransactionProbe = serde_json::from_str(json.get())?;
-    let kind = probe.kind.unwrap_or_default().to::<u64>();
-    Ok(TransactionAnswer::Full(FullTransaction {
-        hash: probe.hash,
-        kind,
-        to: probe.to,
-        json: json.to_owned(),
-    }))
 }
 
 /// A transaction receipt as a node sent it.

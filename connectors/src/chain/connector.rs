@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use alloy_primitives::Address;
 use futures::{Stream, StreamExt, stream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -27,6 +27,10 @@ use super::stall::{Moving, Watchdog};
 use super::status::{ChainState, ChainStatus, height};
 use super::transfers::keep_tokens;
 use super::types::{BlockRef, ForkBelowFinality, Observation, VerifiedBlock};
+
+/// Blocks that wait for one before them, or for their turn to be asked for, as a multiple of those that are asked for: a block
+/// that comes late leaves the node with as much to do as before.
+const AHEAD: usize = 2;
 
 /// While catching up, consumers learn of a new head at least this often.
 const HEAD_INTERVAL: Duration = Duration::from_millis(500);
@@ -253,16 +257,21 @@ impl Driver {
     }
 
     /// Verified blocks in order of height. Each is asked for and verified in a task of its own, which ends with
-    /// the stream.
+    /// the stream; no more at once than `max_in_flight`.
     fn blocks(&self, from: u64, to: u64) -> impl Stream<Item = Result<Answer, NoAnswer>> + Send + use<> {
         let (pool, claimant) = (Arc::clone(&self.pool), self.claimant);
+        let turns = Arc::new(Semaphore::new(self.settings.max_in_flight));
         stream::iter(from..=to)
             .map(move |number| {
-                let pool = Arc::clone(&pool);
-                let task = tokio::spawn(async move { pool.block(Wanted::Number(number), claimant).await });
+                let (pool, turns) = (Arc::clone(&pool), Arc::clone(&turns));
+                let task = tokio::spawn(async move {
+                    // Nobody closes the semaphore.
+                    let _turn = turns.acquire().await;
+                    pool.block(Wanted::Number(number), claimant).await
+                });
                 AbortOnDropHandle::new(task)
             })
-            .buffered(self.settings.max_in_flight)
+            .buffered(self.settings.max_in_flight.saturating_mul(AHEAD))
             .map(|joined| {
                 let ended = |error| NoAnswer { reason: format!("a request ended: {error}"), retry_at: None };
                 joined.map_err(ended).and_then(|answer| answer)

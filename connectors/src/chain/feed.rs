@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use alloy_primitives::U256;
-use streambook_log::Log;
+use streambook_log::{Log, LogError, Visibility};
 use streambook_model::{
     bytes::{Address, BlockHash, TokenValue, TxHash},
     chain::{BlockNumber, ChainId},
     id::DeadLetterId,
     message::Message,
     meta::Meta,
+    position::{Offset, TopicPartition},
     records::{
         chain::{ChainBlock, ChainFinalized, ChainFork, ChainHead, TokenTransfer},
         dead_letter::DeadLetter,
@@ -27,7 +28,10 @@ use streambook_runtime::{
 };
 use tokio::sync::mpsc;
 
-use super::types::{BlockRef, Erc20Transfer, ForkBelowFinality, Observation, VerifiedBlock};
+use super::{
+    resume,
+    types::{BlockRef, Erc20Transfer, ForkBelowFinality, Observation, VerifiedBlock},
+};
 
 /// Why the feed ended.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +39,9 @@ pub enum FeedError {
     /// The log did not take a record.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// The end of the inbox cannot be told.
+    #[error("cannot tell where {} ends", topics::CHAIN_INBOX.name)]
+    Bounds(#[source] LogError),
     /// A verified block says something our records cannot state; a guess in its place would be worse than a stop.
     #[error("{what} of block {number} ({hash}) cannot be stated in a record")]
     Unstatable {
@@ -52,15 +59,18 @@ const BATCH: usize = 64;
 
 /// Appends what is observed of one chain.
 pub struct Feed {
+    log: Arc<dyn Log>,
     publisher: Publisher,
     chain: ChainId,
+    inbox: TopicPartition,
     clock: Clock,
 }
 
 impl Feed {
     /// Appends to this log.
     pub fn new(log: Arc<dyn Log>, chain: ChainId, clock: Clock) -> Self {
-        Self { publisher: Publisher::new(log), chain, clock }
+        let publisher = Publisher::new(Arc::clone(&log));
+        Self { log, publisher, chain, inbox: resume::inbox(chain), clock }
     }
 
     /// Runs until the connector ends.
@@ -76,18 +86,35 @@ impl Feed {
         Ok(())
     }
 
+    /// A block with letters begins an append of its own, so that the inbox ends where its record will be.
     async fn append(&self, observations: &[Observation]) -> Result<(), FeedError> {
-        let records = observations.iter().filter_map(|seen| self.record(seen).transpose());
-        let records: Vec<Message> = records.collect::<Result<_, _>>()?;
-        for letter in observations.iter().flat_map(|seen| self.unproven(seen)) {
-            self.publisher.publish(topics::DEAD_LETTERS, letter.task.clone().as_bytes(), letter).await?;
-        }
-        if !records.is_empty() {
-            let key = self.chain.to_string();
-            self.publisher.publish_all(topics::CHAIN_INBOX, key.as_bytes(), &records).await?;
+        for part in observations.chunk_by(|_, next| unproven(next).is_none()) {
+            self.append_letters(part.first().and_then(unproven)).await?;
+            self.append_records(part).await?;
         }
         if let Some(head) = observations.iter().rev().find_map(head_of) {
             Metric::ChainAppended.set(head.number, &[("chain", self.chain.to_string())]);
+        }
+        Ok(())
+    }
+
+    /// Before the block, so that a crash between the two loses no letter. A letter that is said again has the same id.
+    async fn append_letters(&self, block: Option<&VerifiedBlock>) -> Result<(), FeedError> {
+        let Some(block) = block else { return Ok(()) };
+        let bounds = self.log.bounds(&self.inbox, Visibility::Written).await.map_err(FeedError::Bounds)?;
+        for moved in &block.unproven {
+            let letter = self.letter(block, moved, bounds.end);
+            self.publisher.publish(topics::DEAD_LETTERS, letter.task.clone().as_bytes(), letter).await?;
+        }
+        Ok(())
+    }
+
+    async fn append_records(&self, observations: &[Observation]) -> Result<(), FeedError> {
+        let records = observations.iter().filter_map(|seen| self.record(seen).transpose());
+        let records: Vec<Message> = records.collect::<Result<_, _>>()?;
+        if !records.is_empty() {
+            let key = self.chain.to_string();
+            self.publisher.publish_all(topics::CHAIN_INBOX, key.as_bytes(), &records).await?;
         }
         Ok(())
     }
@@ -141,18 +168,9 @@ impl Feed {
         }
     }
 
-    /// A transfer that one node alone vouches for is not credited and not forgotten: it is a dead letter.
-    fn unproven<'a>(&'a self, observation: &'a Observation) -> impl Iterator<Item = DeadLetter> + 'a {
-        let block = match observation {
-            Observation::Block(block) => Some(block),
-            _ => None,
-        };
-        block
-            .into_iter()
-            .flat_map(move |block| block.unproven.iter().map(move |moved| self.letter(block, moved)))
-    }
-
-    fn letter(&self, block: &VerifiedBlock, moved: &Erc20Transfer) -> DeadLetter {
+    /// A transfer that one node alone vouches for is not credited and not forgotten: it is a dead letter, which says where
+    /// its block's record follows in the inbox, unless another writer comes in between.
+    fn letter(&self, block: &VerifiedBlock, moved: &Erc20Transfer, offset: Offset) -> DeadLetter {
         let place = BlockRef { number: block.number, hash: block.hash };
         let described = format!(
             "{} of {} from {} to {} in {} of block {}",
@@ -162,9 +180,9 @@ impl Feed {
             meta: self.meta("unproven", &place),
             letter: DeadLetterId::derive(&[block.hash.as_slice(), &moved.log_index.to_be_bytes()]),
             task: format!("chain/{}", self.chain),
-            topic: topics::CHAIN_INBOX.name.to_owned(),
-            partition: 0,
-            offset: 0,
+            topic: self.inbox.topic.as_str().to_owned(),
+            partition: self.inbox.partition.0,
+            offset: offset.0,
             code: "unproven_transfer".to_owned(),
             reason: format!(
                 "the receipts root does not cover this transfer, so one node's word is not enough: {described}"
@@ -178,6 +196,14 @@ impl Feed {
         let now = (self.clock)();
         let id = format!("{}:{kind}:{}", self.chain, block.hash);
         Meta { source: None, id, occurred_at: now, recorded_at: now, cause: None, trace: None }
+    }
+}
+
+/// The block, where it has transfers that are set apart.
+fn unproven(observation: &Observation) -> Option<&VerifiedBlock> {
+    match observation {
+        Observation::Block(block) if !block.unproven.is_empty() => Some(block),
+        _ => None,
     }
 }
 

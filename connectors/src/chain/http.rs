@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use reqwest::Response;
 use reqwest::header::RETRY_AFTER;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -48,6 +48,9 @@ const TOO_LARGE: [&str; 9] = [
 
 /// A node that asks for a longer rest than this does not get it: it is asked once more after it.
 const LONGEST_REST: Duration = Duration::from_secs(60);
+
+/// Most bytes that are set aside for an answer because the node says that it will be so long.
+const RESERVED: usize = 1 << 20;
 
 /// How much of a node's own words an error repeats, in characters.
 const EXCERPT: usize = 200;
@@ -193,7 +196,9 @@ impl Endpoint {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let request = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
         let start = self.pace.lock().reserve(Instant::now());
-        tokio::time::sleep_until(start.into()).await;
+        if start > Instant::now() {
+            tokio::time::sleep_until(start.into()).await;
+        }
         let exchange = tokio::time::timeout(self.timeout, self.exchange(&request));
         let answer = exchange.await.map_err(|_| HttpError::Timeout { limit: self.timeout })??;
         let result = read_envelope(answer.status, &answer.body, id);
@@ -224,7 +229,8 @@ impl Endpoint {
     }
 
     async fn read_body(&self, mut response: Response) -> Result<Vec<u8>, HttpError> {
-        let mut body = Vec::new();
+        let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
+        let mut body = Vec::with_capacity(announced.unwrap_or(0).min(RESERVED));
         let transport = |error: reqwest::Error| HttpError::Transport(error.without_url());
         while let Some(chunk) = response.chunk().await.map_err(transport)? {
             if body.len().saturating_add(chunk.len()) > self.limit {
@@ -241,7 +247,11 @@ impl Endpoint {
 /// # Errors
 /// [`HttpError`]; a JSON-RPC error wins over the status.
 pub fn read_envelope<T: DeserializeOwned>(status: u16, body: &[u8], id: u64) -> Result<Option<T>, HttpError> {
-    let envelope: Result<Envelope<T>, _> = serde_json::from_slice(body);
+    // Checked once for the whole body, text is not checked again for each of its strings.
+    let envelope: Result<Envelope<T>, _> = match std::str::from_utf8(body) {
+        Ok(text) => serde_json::from_str(text),
+        Err(error) => Err(serde_json::Error::custom(error)),
+    };
     let success = (200..300).contains(&status);
     match envelope {
         Ok(Envelope { error: Some(error), .. }) => {

@@ -5,7 +5,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `answer`, `refusal`, `receipt_root`, `transactions`, `state_sync`, `transfers`, `verify` | is an answer believed, and what does it say (pure) |
+//! | `answer`, `block_json`, `refusal`, `receipt_root`, `bloom`, `transactions`, `state_sync`, `transfers`, `verify` | is an answer believed, and what does it say (pure) |
 //! | `follower`, `tree` | what to ask next and what to observe (pure) |
 //! | `agreement`, `stall`, `progress` | what several nodes together say, what stands still, how fast it goes (pure) |
 //! | `http`, `pace`, `rpc`, `health`, `pool`, `heads` | the nodes |
@@ -18,6 +18,8 @@ pub mod agreement;
 pub mod ancestor;
 pub mod answer;
 pub mod backfill;
+mod block_json;
+mod bloom;
 pub mod config;
 pub mod connector;
 pub mod feed;

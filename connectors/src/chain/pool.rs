@@ -30,11 +30,11 @@ const STANDS_STILL: Duration = Duration::from_secs(30);
 /// A node that was not waited for any longer so often in a row rests.
 const SLOW_IN_A_ROW: u32 = 3;
 
-/// No node gave an answer that is believed.
+/// The nodes gave no answer that is believed.
 #[derive(Debug, thiserror::Error)]
-#[error("no node answered: {reason}")]
+#[error("{reason}")]
 pub struct NoAnswer {
-    /// What each node that was asked, or rests, did wrong.
+    /// What is waited for, and what each node that was asked, or rests, did wrong.
     pub reason: String,
     /// When the first of the nodes may be asked again; `None` when all are refused for good.
     pub retry_at: Option<Instant>,
@@ -381,11 +381,11 @@ impl Pool {
     }
 
     fn no_answer(&self) -> NoAnswer {
-        let mut reason = String::new();
-        for node in &self.nodes {
+        let mut reason = String::from("no node answered");
+        for (index, node) in self.nodes.iter().enumerate() {
             let health = node.health.lock();
             let error = health.refused.as_ref().or(health.last_error.as_ref());
-            let separator = if reason.is_empty() { "" } else { "; " };
+            let separator = if index == 0 { ": " } else { "; " };
             let error = error.map_or("does not have what was asked for", String::as_str);
             // Writing to a string cannot fail.
             let _infallible = write!(reason, "{separator}{}: {error}", node.url);

@@ -86,7 +86,8 @@ fn extend(branch: &mut Vec<BlockId>, head: Option<BlockRef>, known: &HashMap<Blo
     }
 }
 
-fn inbox(chain: ChainId) -> TopicPartition {
+/// The partition of the chain's inbox.
+pub(super) fn inbox(chain: ChainId) -> TopicPartition {
     let partition = partition_of(chain.to_string().as_bytes(), topics::CHAIN_INBOX.partitions);
     TopicPartition::new(topics::CHAIN_INBOX.topic(), partition)
 }

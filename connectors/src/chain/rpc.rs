@@ -9,11 +9,10 @@ use std::time::Duration;
 use alloy_primitives::{BlockHash, TxHash, U64};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use url::{Host, Url};
 
-use super::answer::{BlockAnswer, ReceiptAnswer, Unreadable};
+use super::answer::{BlockAnswer, ReceiptAnswer};
 use super::config::Transactions;
 use super::http::{Endpoint, HttpError};
 use super::refusal::Refusal;
@@ -112,15 +111,6 @@ pub enum NodeError {
         /// Which block.
         wanted: Wanted,
     },
-    /// The answer has not the shape of a block.
-    #[error("the answer about {wanted} is not a block")]
-    Unreadable {
-        /// Which block.
-        wanted: Wanted,
-        /// What is wrong.
-        #[source]
-        source: Unreadable,
-    },
     /// Another block came.
     #[error("asked for {wanted}, the node sent block {} ({})", sent.number, sent.hash)]
     OtherBlock {
@@ -178,7 +168,7 @@ impl NodeError {
             Self::Request { source, .. } if source.is_retryable() => Fault::Unavailable,
             Self::Request { .. } | Self::HashesOnly { .. } => Fault::Rejecting,
             Self::Lagging { .. } => Fault::Lagging,
-            Self::Unreadable { .. } | Self::OtherBlock { .. } | Self::Refused(_) => Fault::Lying,
+            Self::OtherBlock { .. } | Self::Refused(_) => Fault::Lying,
             Self::WrongChain { .. } => Fault::WrongChain,
         }
     }
@@ -228,9 +218,8 @@ impl NodeRpc {
     /// [`NodeError`].
     pub async fn head(&self) -> Result<BlockId, NodeError> {
         let wanted = Wanted::Tag("latest");
-        let json: Option<Box<RawValue>> = self.call("eth_getBlockByNumber", json!(["latest", false])).await?;
-        let json = json.ok_or(NodeError::Lagging { what: "the header", wanted })?;
-        read_header(wanted, &json)
+        let block: Option<BlockAnswer> = self.call("eth_getBlockByNumber", json!(["latest", false])).await?;
+        verified_header(&block.ok_or(NodeError::Lagging { what: "the header", wanted })?)
     }
 
     /// The canonical block at a height, or the head where the node has not reached it.
@@ -240,11 +229,11 @@ impl NodeRpc {
     pub async fn place(&self, number: u64) -> Result<Place, NodeError> {
         let wanted = Wanted::Number(number);
         let asked = self.call("eth_getBlockByNumber", json!([U64::from(number), false])).await?;
-        let json: Box<RawValue> = match asked {
-            Some(json) => json,
+        let block: BlockAnswer = match asked {
+            Some(block) => block,
             None => return self.head().await.map(Place::Below),
         };
-        let block = read_header(wanted, &json)?;
+        let block = verified_header(&block)?;
         if block.number == number {
             return Ok(Place::At(block));
         }
@@ -272,8 +261,8 @@ impl NodeRpc {
     pub async fn tag(&self, tag: Tag) -> Result<TagAnswer, NodeError> {
         let unsupported = |reason: String| Ok(TagAnswer::Unsupported { reason });
         let asked = self.call("eth_getBlockByNumber", json!([tag.name(), false])).await;
-        let json: Box<RawValue> = match asked {
-            Ok(Some(json)) => json,
+        let block: BlockAnswer = match asked {
+            Ok(Some(block)) => block,
             Ok(None) => return unsupported(format!("the node has no {} block", tag.name())),
             Err(NodeError::Request { source: error, .. }) if error.is_refusal() => {
                 return unsupported(format!(
@@ -283,7 +272,7 @@ impl NodeRpc {
             }
             Err(error) => return Err(error),
         };
-        read_header(Wanted::Tag(tag.name()), &json).map(|block| TagAnswer::Block(block.reference()))
+        verified_header(&block).map(|block| TagAnswer::Block(block.reference()))
     }
 
     /// A block with its receipts, verified.
@@ -306,9 +295,8 @@ impl NodeRpc {
             Wanted::Hash(hash) => ("eth_getBlockByHash", json!([hash, full])),
             Wanted::Tag(tag) => ("eth_getBlockByNumber", json!([tag, full])),
         };
-        let json: Option<Box<RawValue>> = self.call(method, params).await?;
-        let json = json.ok_or(NodeError::Lagging { what: "the header", wanted })?;
-        let block = BlockAnswer::read(&json).map_err(|source| NodeError::Unreadable { wanted, source })?;
+        let block: Option<BlockAnswer> = self.call(method, params).await?;
+        let block = block.ok_or(NodeError::Lagging { what: "the header", wanted })?;
         let asked_for = match wanted {
             Wanted::Number(number) => block.header.number == number,
             Wanted::Hash(hash) => block.hash == hash,
@@ -317,7 +305,7 @@ impl NodeRpc {
         if !asked_for {
             return Err(NodeError::OtherBlock { wanted, sent: block.id().reference() });
         }
-        if full && matches!(block.transactions.first(), Some(super::answer::TransactionAnswer::Hash(_))) {
+        if full && block.transactions.iter().any(|transaction| transaction.full().is_none()) {
             return Err(NodeError::HashesOnly { wanted });
         }
         Ok(block)
@@ -360,9 +348,8 @@ impl NodeRpc {
     }
 }
 
-fn read_header(wanted: Wanted, json: &RawValue) -> Result<BlockId, NodeError> {
-    let block = BlockAnswer::read(json).map_err(|source| NodeError::Unreadable { wanted, source })?;
-    verify_header(&block)?;
+fn verified_header(block: &BlockAnswer) -> Result<BlockId, NodeError> {
+    verify_header(block)?;
     Ok(block.id())
 }
 

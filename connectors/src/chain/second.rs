@@ -1,5 +1,6 @@
-//! What a second node says of a block. The receipts root covers no state-sync receipt (Polygon): neither one that was sent
-//! nor one that was left out, so transfers in it count when two nodes send them alike.
+//! What a second node says of a block. Before Madhugiri Polygon's receipts root covers no state-sync receipt: neither one
+//! that was sent nor one that was left out, so transfers in it count when two nodes send them alike, and a block that may
+//! have one waits for the second node.
 
 use alloy_primitives::Address;
 
@@ -18,10 +19,10 @@ pub(super) fn is_needed(settings: &ChainSettings, block: &VerifiedBlock) -> bool
 }
 
 /// Counts the transfers outside the receipts root that another node sends alike; what one of the two alone says stays
-/// unproven. Money waits for the second node; a block that seems to hold none does not.
+/// unproven. The block waits for the second node also where the first sent no such transfer: it may have left one out.
 ///
 /// # Errors
-/// [`NoAnswer`] where money waits.
+/// [`NoAnswer`] while no second node has the block.
 pub(super) async fn ask(
     pool: &Pool,
     (first, mut block): (Sender, VerifiedBlock),
@@ -29,11 +30,7 @@ pub(super) async fn ask(
     tokens: &[Address],
 ) -> Result<VerifiedBlock, NoAnswer> {
     let second = pool.block_of_other(Wanted::Hash(block.hash), first, claimant).await;
-    let mut second = match second {
-        Ok((_, second)) => second,
-        Err(_) if block.unproven.is_empty() => return Ok(block),
-        Err(error) => return Err(error),
-    };
+    let (_, mut second) = second.map_err(|error| waits(&block, &error))?;
     keep_tokens(&mut second, tokens);
     let (agreed, unproven) = agreed_transfers(block.unproven, &second.unproven);
     let last = block.transfers.last().map(|transfer| transfer.log_index);
@@ -44,4 +41,12 @@ pub(super) async fn ask(
     // Two events of a block under one number could not be told apart later.
     block.unproven = unproven.into_iter().chain(before).collect();
     Ok(block)
+}
+
+fn waits(block: &VerifiedBlock, error: &NoAnswer) -> NoAnswer {
+    let reason = format!(
+        "block {} ({}) waits for a second node, since its roots cover no state-sync receipt and one node may leave it out; {}",
+        block.number, block.hash, error.reason
+    );
+    NoAnswer { reason, retry_at: error.retry_at }
 }

@@ -1,7 +1,9 @@
-//! Polygon's state-sync transaction: Bor appends one to a block's transactions and receipts, outside both roots and the
-//! bloom, to hand over deposits from Ethereum. It is known by its hash, which follows from the block. Guarantee:
-//! its events are set apart as unproven and never count as covered by the receipts root.
-//! Source: Bor `core/types/bor_receipt.go`.
+//! Polygon's state-sync transaction, which hands over deposits from Ethereum. Before the Madhugiri hard fork Bor appends one to
+//! a block's transactions and receipts outside both roots and the bloom; it is known by its hash, which follows from the
+//! block. From Madhugiri on it is a transaction of the block like any other, of type 0x7f, and covered (PIP-74). Guarantee:
+//! events outside the roots are set apart as unproven and never count as covered by them; where the roots cover the
+//! transaction, a second one of the old kind is an answer that does not fit, never money.
+//! Sources: Bor `core/types/bor_receipt.go`, `consensus/bor/bor.go`, `params/config.go`; PIP-74.
 
 use alloy_primitives::{BlockHash, TxHash, keccak256};
 
@@ -9,39 +11,48 @@ use super::answer::{ReceiptAnswer, TransactionAnswer};
 
 const PREFIX: &[u8] = b"matic-bor-receipt-";
 
-/// The hash of the state-sync transaction that the block would have.
+/// The hash of the state-sync transaction that the block would have outside its roots.
 pub(crate) fn state_sync_hash(number: u64, block: BlockHash) -> TxHash {
     keccak256([PREFIX, number.to_be_bytes().as_slice(), block.as_slice()].concat())
 }
 
-/// Polygon's main and test network.
-const CHAINS: [u64; 2] = [137, 80_002];
+/// Polygon's main and test network (Amoy), each with the first block of Madhugiri.
+const MADHUGIRI: [(u64, u64); 2] = [(137, 80_084_800), (80_002, 28_899_616)];
 /// State sync happens in the first block of a sprint, which is so many blocks long (Bor's genesis, `sprint`).
 const SPRINT: u64 = 16;
 
-/// True when the block may have a state-sync receipt, whether or not a node sends it.
-pub(crate) fn may_be_in(chain: u64, number: u64) -> bool {
-    CHAINS.contains(&chain) && number.is_multiple_of(SPRINT)
+fn madhugiri(chain: u64) -> Option<u64> {
+    MADHUGIRI.iter().find(|(id, _)| *id == chain).map(|(_, first)| *first)
 }
 
-/// What belongs to the roots, and the state-sync receipt where the node sent one.
+/// True when the block may have a state-sync receipt that its roots do not cover, whether or not a node sends it.
+pub(crate) fn may_be_in(chain: u64, number: u64) -> bool {
+    madhugiri(chain).is_some_and(|first| number < first) && number.is_multiple_of(SPRINT)
+}
+
+/// True when the block's roots cover its state-sync transaction.
+fn is_covered(chain: u64, number: u64) -> bool {
+    madhugiri(chain).is_some_and(|first| number >= first)
+}
+
+/// What belongs to the roots, and the state-sync receipt where the node sent one outside them.
 pub(crate) struct Split<'a> {
     pub(crate) transactions: Vec<&'a TransactionAnswer>,
     pub(crate) receipts: Vec<&'a ReceiptAnswer>,
     pub(crate) state_sync: Option<&'a ReceiptAnswer>,
 }
 
-/// Takes the state-sync transaction and receipt out of a block's answers.
+/// Takes the state-sync transaction and receipt that the roots do not cover out of a block's answers.
 pub(crate) fn split<'a>(
-    number: u64,
-    block: BlockHash,
+    (chain, number, block): (u64, u64, BlockHash),
     transactions: &'a [TransactionAnswer],
     receipts: &'a [ReceiptAnswer],
 ) -> Split<'a> {
-    let hash = state_sync_hash(number, block);
+    let outside = (!is_covered(chain, number)).then(|| state_sync_hash(number, block));
+    let belongs = |hash: TxHash| Some(hash) != outside;
     Split {
-        transactions: transactions.iter().filter(|transaction| transaction.hash() != hash).collect(),
-        receipts: receipts.iter().filter(|receipt| receipt.transaction_hash != hash).collect(),
-        state_sync: receipts.iter().find(|receipt| receipt.transaction_hash == hash),
+        transactions: transactions.iter().filter(|transaction| belongs(transaction.hash())).collect(),
+        receipts: receipts.iter().filter(|receipt| belongs(receipt.transaction_hash)).collect(),
+        state_sync: receipts.iter().find(|receipt| !belongs(receipt.transaction_hash)),
     }
 }

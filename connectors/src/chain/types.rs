@@ -80,7 +80,7 @@ pub struct VerifiedBlock {
     pub timestamp: u64,
     /// Token transfers in the order of their log index, each covered by the receipts root.
     pub transfers: Vec<Erc20Transfer>,
-    /// Token transfers that the receipts root does not cover (Polygon's state-sync receipts).
+    /// Token transfers that the receipts root does not cover (Polygon's state-sync receipts before Madhugiri).
     /// One node's word is not enough for these; they must not be credited from here.
     pub unproven: Vec<Erc20Transfer>,
     /// How far the transactions' hashes were recomputed.

@@ -4,10 +4,11 @@
 //! added, changed or swapped is refused with the reason, and so is an empty answer for a block with transactions.
 //! Not promised: that the header is the chain's. That follows from linking blocks, and from asking several nodes.
 
-use alloy_primitives::{Bloom, Log, LogData, logs_bloom};
+use alloy_primitives::Bloom;
 use serde_json::value::RawValue;
 
 use super::answer::{BlockAnswer, LogAnswer, ReceiptAnswer, TransactionAnswer, Unreadable};
+use super::bloom::Blooms;
 use super::receipt_root::{DEPOSIT, Outcome, RootedReceipt, receipts_root};
 use super::refusal::{Disagreement, Refusal};
 use super::state_sync;
@@ -49,7 +50,8 @@ pub fn verify(
 ) -> Result<VerifiedBlock, Refusal> {
     let mut found = Vec::new();
     check_header(block, &mut found);
-    let parts = state_sync::split(block.header.number, block.hash, &block.transactions, receipts);
+    let place = (chain_id, block.header.number, block.hash);
+    let parts = state_sync::split(place, &block.transactions, receipts);
     let proof = transactions::check(&parts.transactions, block.header.transactions_root, &mut found);
     if parts.receipts.len() != parts.transactions.len() {
         let (transactions, receipts) = (parts.transactions.len(), parts.receipts.len());
@@ -93,7 +95,7 @@ fn check_header(block: &BlockAnswer, found: &mut Vec<Disagreement>) {
     }
 }
 
-fn check_roots(block: &BlockAnswer, rooted: &[RootedReceipt], found: &mut Vec<Disagreement>) {
+fn check_roots(block: &BlockAnswer, rooted: &[RootedReceipt<'_>], found: &mut Vec<Disagreement>) {
     let bloom = rooted.iter().fold(Bloom::ZERO, |all, receipt| all | receipt.bloom);
     if bloom != block.header.logs_bloom {
         found.push(Disagreement::LogsBloom);
@@ -104,12 +106,12 @@ fn check_roots(block: &BlockAnswer, rooted: &[RootedReceipt], found: &mut Vec<Di
     }
 }
 
-fn check_receipts(
+fn check_receipts<'a>(
     block: &BlockAnswer,
-    parts: &state_sync::Split<'_>,
+    parts: &state_sync::Split<'a>,
     found: &mut Vec<Disagreement>,
-) -> Vec<RootedReceipt> {
-    let mut next_log = 0;
+) -> Vec<RootedReceipt<'a>> {
+    let (mut next_log, mut blooms) = (0, Blooms::default());
     let mut rooted = Vec::with_capacity(parts.receipts.len());
     for (index, receipt) in parts.receipts.iter().enumerate() {
         if let Some(transaction) = parts.transactions.get(index) {
@@ -117,7 +119,7 @@ fn check_receipts(
         }
         check_place(block, index, receipt, found);
         check_logs(block, receipt, &mut next_log, found);
-        rooted.extend(root_receipt(index, receipt, found));
+        rooted.extend(root_receipt(index, receipt, &mut blooms, found));
     }
     rooted
 }
@@ -182,34 +184,30 @@ fn check_log(block: &BlockAnswer, receipt: &ReceiptAnswer, log: &LogAnswer, foun
 }
 
 /// The part of a receipt that the root covers; `None` when it cannot be told.
-fn root_receipt(
+fn root_receipt<'a>(
     index: usize,
-    receipt: &ReceiptAnswer,
+    receipt: &'a ReceiptAnswer,
+    blooms: &mut Blooms<'a>,
     found: &mut Vec<Disagreement>,
-) -> Option<RootedReceipt> {
+) -> Option<RootedReceipt<'a>> {
     let Some(outcome) = Outcome::of(receipt) else {
         found.push(Disagreement::ReceiptOutcome { index });
         return None;
     };
     let kind = receipt.kind.unwrap_or_default().to();
     let version = receipt.deposit_receipt_version.filter(|_| kind == DEPOSIT);
-    let logs: Vec<_> = receipt.logs.iter().map(raw_log).collect();
     let rooted = RootedReceipt {
         kind,
         outcome,
         cumulative_gas: receipt.cumulative_gas_used.to(),
-        bloom: logs_bloom(&logs),
-        logs,
+        bloom: blooms.of(&receipt.logs),
+        logs: &receipt.logs,
         deposit: version.map(|version| (receipt.deposit_nonce.unwrap_or_default().to(), version.to())),
     };
     if receipt.logs_bloom.is_some_and(|claimed| claimed != rooted.bloom) {
         found.push(Disagreement::ReceiptBloom { index });
     }
     Some(rooted)
-}
-
-fn raw_log(log: &LogAnswer) -> Log<LogData> {
-    Log { address: log.address, data: LogData::new_unchecked(log.topics.clone(), log.data.clone()) }
 }
 
 /// The transfers that the receipts root covers. Whom a transaction called is taken from the transaction, where it is
@@ -223,7 +221,7 @@ fn proven(parts: &state_sync::Split<'_>) -> Vec<Erc20Transfer> {
     transfers
 }
 
-/// The transfers of the state-sync receipt, which stands after the block's transactions.
+/// The transfers of a state-sync receipt outside the roots, which stands after the block's transactions.
 fn unproven(parts: &state_sync::Split<'_>) -> Vec<Erc20Transfer> {
     let position = u64::try_from(parts.transactions.len()).unwrap_or(u64::MAX);
     parts.state_sync.into_iter().flat_map(|receipt| transfers_of(receipt, position, receipt.to)).collect()

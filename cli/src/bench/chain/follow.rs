@@ -23,15 +23,25 @@ use super::{
 };
 
 /// Between two blocks.
-const BLOCK_TIME: Duration = Duration::from_secs(1);
+pub(super) const BLOCK_TIME: Duration = Duration::from_secs(1);
 /// How long the last block is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How heads are learned of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
     Polling,
     WebSocket,
+}
+
+impl By {
+    /// The connector's settings: polling is so rare beside a WebSocket that it cannot help.
+    pub(super) fn settings(self, node: &Node) -> Value {
+        match self {
+            Self::Polling => json!({ "poll_interval_ms": 100 }),
+            Self::WebSocket => json!({ "poll_interval_ms": 10_000, "ws": [node.web_socket()] }),
+        }
+    }
 }
 
 /// When each block was handed on, by each connector.
@@ -111,12 +121,8 @@ async fn mined(node: &Node, seconds: u64, connectors: usize, seen: &Seen) -> any
 }
 
 pub(super) async fn latency(node: &Node, by: By, seconds: u64) -> anyhow::Result<Latency> {
-    let settings = match by {
-        By::Polling => json!({ "poll_interval_ms": 100 }),
-        By::WebSocket => json!({ "poll_interval_ms": 10_000, "ws": [node.web_socket()] }),
-    };
     let seen = Seen::default();
-    let following = follow(node, settings, &seen).await?;
+    let following = follow(node, by.settings(node), &seen).await?;
     // The first block shows that it has begun; it is not counted.
     mined(node, 1, 1, &seen).await?;
     let latency = mined(node, seconds, 1, &seen).await?;

@@ -129,6 +129,22 @@ impl Node {
         Ok(block["hash"].as_str().context("a block without hash")?.to_owned())
     }
 
+    /// The height of the head.
+    pub(super) async fn head(&self) -> anyhow::Result<u64> {
+        let number = self.call("eth_blockNumber", json!([])).await?;
+        let number =
+            number.as_str().and_then(|text| text.strip_prefix("0x")).context("a height that is no number")?;
+        Ok(u64::from_str_radix(number, 16)?)
+    }
+
+    /// Sends a transfer to an address; it waits for a block. Gives the transaction's hash.
+    pub(super) async fn pay(&self, to: u64, value: u64) -> anyhow::Result<String> {
+        let accounts = self.call("eth_accounts", json!([])).await?;
+        let payer = accounts[0].as_str().context("anvil has no accounts")?;
+        let sent = self.call("eth_sendTransaction", json!([transaction(payer, to, value)])).await?;
+        Ok(sent.as_str().context("a transaction without hash")?.to_owned())
+    }
+
     /// Makes blocks of so many transactions with one transfer each.
     pub(super) async fn prepare(&self, blocks: u64, transfers: u64) -> anyhow::Result<History> {
         self.call("anvil_setCode", json!([TOKEN, CODE])).await?;
@@ -150,9 +166,13 @@ impl Node {
 }
 
 fn transfer(payer: &str, number: u64, index: u64) -> Value {
-    let data = format!("0x{:064x}{:064x}", 0x5_0000 + number % 97, number * 1_000 + index + 1);
-    let transaction = json!({ "from": payer, "to": TOKEN, "data": data, "gas": "0xc350" });
+    let transaction = transaction(payer, 0x5_0000 + number % 97, number * 1_000 + index + 1);
     json!({ "jsonrpc": "2.0", "id": index, "method": "eth_sendTransaction", "params": [transaction] })
+}
+
+fn transaction(payer: &str, to: u64, value: u64) -> Value {
+    let data = format!("0x{to:064x}{value:064x}");
+    json!({ "from": payer, "to": TOKEN, "data": data, "gas": "0xc350" })
 }
 
 fn result(method: &str, mut answer: Value) -> anyhow::Result<Value> {

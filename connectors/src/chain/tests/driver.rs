@@ -97,6 +97,20 @@ impl Running {
 }
 
 #[tokio::test]
+async fn a_block_that_comes_late_does_not_keep_the_next_ones_from_being_asked_for() {
+    let chain = chain_of(60, 1);
+    let node = Node::start(&chain).await;
+    let mut config = config(&[&node]);
+    (config.max_in_flight, config.request_timeout_ms) = (4, 60_000);
+    // Of four at once it is one; four more than these four are taken meanwhile.
+    node.be_late(10, 17);
+    let mut running = Running::start(&config, Resume::default());
+    running.until_head(head(&chain)).await;
+    running.assert_observed(&chain);
+    running.end().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_chain_is_caught_up_with_and_followed() {
     let mut chain = chain_of(230, 1);
     let node = Node::start(&chain).await;

@@ -6,6 +6,8 @@ mod configuration;
 pub(crate) mod consumer;
 mod deposits;
 pub(super) mod driver;
+mod letters;
+mod madhugiri;
 mod mutations;
 pub(super) mod node;
 mod recorded;

@@ -49,6 +49,8 @@ struct Script {
     lie: Option<(u64, Lie)>,
     lacks: BTreeSet<&'static str>,
     finalized: Option<u64>,
+    /// This block is not sent before one at this height has been asked for.
+    late: Option<(u64, u64)>,
 }
 
 /// The node; it ends when dropped.
@@ -59,13 +61,14 @@ pub(crate) struct Node {
     _server: AbortOnDropHandle<()>,
 }
 
-type Shared = (Arc<Mutex<Script>>, Arc<watch::Sender<u64>>);
+/// The script, how often it has lied, and the highest block that was asked for by number.
+type Shared = (Arc<Mutex<Script>>, Arc<watch::Sender<u64>>, Arc<watch::Sender<u64>>);
 
 impl Node {
     pub(crate) async fn start(chain: &[SimBlock]) -> Self {
         let script = Arc::new(Mutex::new(Script { chain_id: CHAIN, ..Script::default() }));
         let (told, lies) = watch::channel(0);
-        let state: Shared = (Arc::clone(&script), Arc::new(told));
+        let state: Shared = (Arc::clone(&script), Arc::new(told), Arc::new(watch::channel(0).0));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().route("/", post(answer)).with_state(state);
@@ -94,6 +97,11 @@ impl Node {
         self.script.lock().lacks.insert(method);
     }
 
+    /// Holds a block back until one at the other height has been asked for.
+    pub(crate) fn be_late(&self, block: u64, until: u64) {
+        self.script.lock().late = Some((block, until));
+    }
+
     pub(crate) fn finalize(&self, number: u64) {
         self.script.lock().finalized = Some(number);
     }
@@ -109,7 +117,14 @@ impl Node {
     }
 }
 
-async fn answer(State((script, told)): State<Shared>, Json(request): Json<Value>) -> Response {
+async fn answer(State((script, told, asked)): State<Shared>, Json(request): Json<Value>) -> Response {
+    if let Some(number) = wanted_number(&request) {
+        asked.send_modify(|highest| *highest = number.max(*highest));
+        let late = script.lock().late.filter(|(block, _)| *block == number);
+        if let Some((_, until)) = late {
+            asked.subscribe().wait_for(|highest| *highest >= until).await.unwrap();
+        }
+    }
     let (result, lie) = script.lock().answer(request["method"].as_str().unwrap(), &request["params"]);
     if lie.is_some() {
         told.send_modify(|told| *told += 1);
@@ -129,6 +144,11 @@ async fn answer(State((script, told)): State<Shared>, Json(request): Json<Value>
             Json(json!({ "jsonrpc": "2.0", "id": id, "error": error })).into_response()
         }
     }
+}
+
+fn wanted_number(request: &Value) -> Option<u64> {
+    let number = request["params"][0].as_str()?.strip_prefix("0x")?;
+    (request["method"] == "eth_getBlockByNumber").then(|| u64::from_str_radix(number, 16).ok())?
 }
 
 impl Script {

@@ -264,6 +264,30 @@ async fn a_transfer_outside_the_receipts_root_counts_when_two_nodes_send_it_alik
 }
 
 #[tokio::test]
+async fn a_block_that_may_have_a_state_sync_receipt_waits_for_a_second_node() {
+    let chain = chain_of(17, 1);
+    let (leaves_out, told) = (Node::start(&chain).await, Node::start(&with_state_sync(&chain, 200)).await);
+    for node in [&leaves_out, &told] {
+        node.serve_chain_id(137);
+    }
+    told.lie_from(16, Lie::Status(503));
+    let mut config = config(&[&leaves_out, &told]);
+    config.id = 137;
+    config.tokens[0].asset = "usdc:137".to_owned();
+    let mut running = Running::start(&config, Resume::default());
+    running.until_status(|status| waits_for(status, "block 16")).await;
+    let status = running.until_status(|status| waits_for(status, "waits for a second node")).await;
+    assert!(waits_for(&status, "503"), "{status:?}");
+    running.drain();
+    assert!(!running.consumer.blocks.contains_key(&head(&chain).hash), "one node's word was enough");
+    told.be_honest();
+    running.until_head(head(&chain)).await;
+    let unproven = &running.consumer.blocks[&head(&chain).hash].unproven;
+    assert_eq!(unproven.iter().map(|transfer| transfer.value.to::<u64>()).collect::<Vec<_>>(), [200]);
+    running.end().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_chain_whose_nodes_disagree_goes_on_when_the_wrong_one_goes_away() {
     let base = chain_of(10, 1);
     let (mut right, mut wrong) = (base.clone(), base.clone());
