@@ -64,16 +64,35 @@ pub(crate) struct Rejoin {
 
 impl Rejoin {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let rejoined = rejoin(FluvioOptions::new(self.endpoint), self.server, &self.data).await?;
-        if self.json {
-            output::json(&described(&rejoined))?
-        } else {
-            print(self.server, &rejoined)
-        }
+        let rejoined = rejoin(FluvioOptions::new(self.endpoint.as_str()), self.server, &self.data).await?;
+        self.say(&rejoined)?;
         let Some((program, arguments)) = self.command.split_first() else { return Ok(ExitCode::SUCCESS) };
         // It returns only where the program cannot be started.
         let failed = Command::new(program).args(arguments).exec();
         Err(anyhow!(failed)).with_context(|| format!("could not start {}", program.display()))
+    }
+
+    fn say(&self, rejoined: &Rejoined) -> anyhow::Result<()> {
+        if self.json {
+            return output::json(&described(rejoined));
+        }
+        for cut in &rejoined.cut {
+            let (partition, records, from) = (&cut.partition, cut.records, cut.from);
+            output::line(format!(
+                "{partition}: {records} records that its leader does not have are cut, from offset {from} on"
+            ));
+        }
+        for left in &rejoined.left {
+            output::line(format!("{}: left as it is: {}", left.partition, left.why));
+        }
+        let (server, in_step, missing) = (self.server, rejoined.in_step, rejoined.missing);
+        output::line(format!("server {server}: {in_step} copies are in step with their leaders"));
+        if missing > 0 {
+            output::line(format!(
+                "server {server}: {missing} copies are not in its directory, and will be sent by their leaders"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -89,25 +108,6 @@ fn described(rejoined: &Rejoined) -> serde_json::Value {
         "cut": cut.collect::<Vec<_>>(),
         "left": left.collect::<Vec<_>>(),
     })
-}
-
-fn print(server: i32, rejoined: &Rejoined) {
-    for cut in &rejoined.cut {
-        let (partition, records, from) = (&cut.partition, cut.records, cut.from);
-        output::line(format!(
-            "{partition}: {records} records that its leader does not have are cut, from offset {from} on"
-        ));
-    }
-    for left in &rejoined.left {
-        output::line(format!("{}: left as it is: {}", left.partition, left.why));
-    }
-    output::line(format!("server {server}: {} copies are in step with their leaders", rejoined.in_step));
-    if rejoined.missing > 0 {
-        let missing = rejoined.missing;
-        output::line(format!(
-            "server {server}: {missing} copies are not in its directory, and will be sent by their leaders"
-        ));
-    }
 }
 
 /// A server as it is written on the command line.
