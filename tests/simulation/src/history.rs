@@ -180,11 +180,15 @@ impl History {
         let told = entries.filter_map(|entry| {
             let text = match &entry.message {
                 Message::ChainBlock(block) if block.chain == chain => {
-                    let ours = block.transfers.iter().filter(|transfer| Some(transfer.to) == address).count();
+                    let ours = block.transfers.iter().filter(|transfer| Some(transfer.to) == address);
+                    let ours: Vec<_> =
+                        ours.map(|transfer| format!("{} in {}", transfer.value, transfer.tx_hash)).collect();
                     let (hash, parent) = (block.hash, block.parent_hash);
                     format!(
-                        "block {} {hash} after {parent} at {}, {ours} transfers",
-                        block.number, block.timestamp
+                        "block {} {hash} after {parent} at {}, to it: {}",
+                        block.number,
+                        block.timestamp,
+                        ours.join(", ")
                     )
                 }
                 Message::ChainHead(head) if head.chain == chain => {
@@ -194,8 +198,30 @@ impl History {
                     format!("final {} {}", tag.number, tag.hash)
                 }
                 Message::WatchAddress(watch) if watch.payment == payment => {
-                    format!("watch {}", watch.address)
+                    let exact = watch.exact.map_or_else(String::new, |exact| {
+                        format!(", exactly {} from {} until {}", exact.amount, exact.from, exact.until)
+                    });
+                    format!("watch {}{exact}", watch.address)
                 }
+                Message::RequestBackfill(asked) if asked.payment == payment => {
+                    format!("search of {} asked for", asked.address)
+                }
+                Message::ChainBackfill(answer) if answer.chain == chain => {
+                    let ours = answer.blocks.iter().flat_map(|block| &block.transfers);
+                    let ours = ours.filter(|transfer| Some(transfer.to) == address).count();
+                    format!("search {} answered, {ours} transfers", answer.request)
+                }
+                Message::ChainRebuild(command) if command.chain == chain => {
+                    format!("rebuilt from {} {}", command.number, command.hash)
+                }
+                Message::WatchTransaction(claim) if Some(claim.address) == address => {
+                    let (by, payer) = (claim.payment, claim.payer);
+                    format!(
+                        "{} of {payer} claimed by {by} from {} until {}",
+                        claim.tx_hash, claim.from, claim.until
+                    )
+                }
+                Message::ChainFork(fork) if fork.chain == chain => "fork below finality".to_owned(),
                 Message::SettingsChanged(changed) => format!("settings {}", changed.settings.version),
                 _ => return None,
             };

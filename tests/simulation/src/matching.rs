@@ -164,23 +164,57 @@ pub fn shares(one: &Payment, other: &Payment) -> bool {
     of(one) == of(other) && one.reserved_until.is_some() && other.reserved_until.is_some()
 }
 
+/// In which order an inbox has taken payments and claims. Payments that share an address are one merchant's, and so in one inbox.
+#[derive(Debug, Default)]
+pub struct Order {
+    created: BTreeMap<PaymentId, u64>,
+    claimed: BTreeMap<(PaymentId, [u8; 32]), u64>,
+}
+
+impl Order {
+    /// Notes an accepted command and its offset.
+    pub fn note(&mut self, command: &Message, offset: u64) {
+        match command {
+            Message::CreatePayment(command) => {
+                self.created.entry(command.payment).or_insert(offset);
+            }
+            Message::ClaimPayment(command) => {
+                self.claimed.entry((command.payment, *command.tx_hash.as_bytes())).or_insert(offset);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a transaction was claimed for one payment before another was made.
+    fn is_claimed_before(&self, claimer: &Payment, tx: [u8; 32], made: &Payment) -> bool {
+        let (claimed, made) = (self.claimed.get(&(claimer.id, tx)), self.created.get(&made.id));
+        claimed.is_some() && claimed < made
+    }
+}
+
 /// Whether a transfer to a payment's address is the payment's: by its amount, or by a claim where it is not another's by
-/// its amount. Who was first when another's amount was given out after the transfer, the payments themselves say: one of them.
+/// its amount. Who was first when another's amount was given out after the transfer or after the claim, the payments themselves
+/// say: one of them.
 pub fn belongs<'p, I: Iterator<Item = &'p Payment>>(
     payment: &Payment,
     others: impl Fn() -> I,
     came: Claimable,
+    order: &Order,
 ) -> bool {
     if payment.reserved_until.is_none() {
         return true;
     }
-    let is_late_born = |later: &Payment| later.created_at.millis() > came.at.millis();
+    let is_late_born = |later: &Payment, claimer: &Payment| {
+        later.created_at.millis() > came.at.millis() || order.is_claimed_before(claimer, came.tx, later)
+    };
     if is_own(payment, came.units, came.at) {
-        let taken = others().any(|other| claims(other, came) && shows(other, came) && is_late_born(payment));
+        let taken =
+            others().any(|other| claims(other, came) && shows(other, came) && is_late_born(payment, other));
         return !taken;
     }
-    let is_anothers = others()
-        .any(|other| is_own(other, came.units, came.at) && !(shows(payment, came) && is_late_born(other)));
+    let is_anothers = others().any(|other| {
+        is_own(other, came.units, came.at) && !(shows(payment, came) && is_late_born(other, payment))
+    });
     claims(payment, came) && !is_anothers
 }
 

@@ -29,7 +29,7 @@ use crate::{
     history::History,
     invariants::{audit, decided},
     matching::{
-        Came, Claimable, InForce, belongs, check_apart, check_put_aside, check_put_aside_once, shares,
+        Came, Claimable, InForce, Order, belongs, check_apart, check_put_aside, check_put_aside_once, shares,
     },
     violation::{Check, Violation},
     world::World,
@@ -79,7 +79,7 @@ type Received = BTreeMap<(ChainId, [u8; 20], [u8; 20]), Vec<Paid>>;
 /// Checks every payment and every balance.
 pub fn check(world: &World, history: &History) -> Check {
     let received = received(world);
-    let agreed = agreed(history)?;
+    let (agreed, order) = agreed(history)?;
     let last: BTreeMap<PaymentId, &Payment> =
         history.events.iter().map(|event| (event.payment.id, &event.payment)).collect();
     let mut balances = Balances::new();
@@ -92,7 +92,7 @@ pub fn check(world: &World, history: &History) -> Check {
             ));
         };
         let card = world.cards.cards.iter().find(|card| card.payment == *id);
-        let paid = paid_to(payment, &last, &received);
+        let paid = paid_to(payment, &last, &received, &order);
         check_transfers(payment, &paid)?;
         let money = money(agreed, payment, &paid, card, history)?;
         check_payment(agreed, payment, &money, card, history)?;
@@ -173,7 +173,12 @@ fn received(world: &World) -> Received {
     received
 }
 
-fn paid_to(payment: &Payment, all: &BTreeMap<PaymentId, &Payment>, received: &Received) -> Vec<Paid> {
+fn paid_to(
+    payment: &Payment,
+    all: &BTreeMap<PaymentId, &Payment>,
+    received: &Received,
+    order: &Order,
+) -> Vec<Paid> {
     let bytes = |address: Option<Address>| address.map(|address| *address.as_bytes());
     let of = (payment.chain, bytes(payment.token), bytes(payment.deposit_address));
     let (Some(chain), Some(token), Some(address)) = of else { return Vec::new() };
@@ -182,18 +187,20 @@ fn paid_to(payment: &Payment, all: &BTreeMap<PaymentId, &Payment>, received: &Re
         let others =
             || all.values().copied().filter(|other| other.id != payment.id && shares(other, payment));
         let came = Claimable { tx: paid.tx, from: paid.from, units: paid.units, at: paid.at };
-        belongs(payment, others, came)
+        belongs(payment, others, came, order)
     });
     paid
 }
 
-/// What each payment that was accepted was, and what was accepted of it later.
-fn agreed(history: &History) -> Result<BTreeMap<PaymentId, Agreed<'_>>, Violation> {
+/// What each payment that was accepted was, and what was accepted of it later; and in which order.
+fn agreed(history: &History) -> Result<(BTreeMap<PaymentId, Agreed<'_>>, Order), Violation> {
     let mut all: BTreeMap<PaymentId, Agreed<'_>> = BTreeMap::new();
+    let mut order = Order::default();
     for decided in decided(history)? {
         if decided.reply.outcome != CommandOutcome::Accepted {
             continue;
         }
+        order.note(decided.command, decided.offset);
         match decided.command {
             Message::CreatePayment(command) => {
                 let merchant = command.caller.merchant;
@@ -233,7 +240,7 @@ fn agreed(history: &History) -> Result<BTreeMap<PaymentId, Agreed<'_>>, Violatio
             _ => {}
         }
     }
-    Ok(all)
+    Ok((all, order))
 }
 
 /// What was refunded of a payment, applied and unapplied, by what was posted before an offset of its inbox.
