@@ -24,7 +24,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("api", &["runtime", "log", "sinks", "model"]),
     ("cli", &["api", "connectors", "devchain", "log", "model", "processors", "runtime", "sinks"]),
     ("tests/devchain", &[]),
-    ("tests/fluvio_cluster", &[]),
+    ("tests/fluvio_cluster", &["log"]),
     ("tests/lying_node", &[]),
     ("tests/simulation", &["connectors", "devchain", "log", "model", "processors", "runtime"]),
     (
